@@ -42,6 +42,7 @@ mod ocsp;
 mod openapi;
 mod origin_health;
 mod origin_limits;
+mod origin_names;
 mod origin_pool;
 mod origins;
 mod package;

@@ -38,6 +38,7 @@ pub struct Setup {
     certificates: usize,
     listen: Vec<SocketAddr>,
     descriptors: Option<u32>,
+    names: Option<String>,
 }
 
 /// A running gateway.
@@ -60,6 +61,8 @@ pub struct Gateway {
     /// What it has replaced.
     former: Vec<Child>,
     descriptors: Option<u32>,
+    /// It has a file of names of its own.
+    has_names: bool,
 }
 
 impl Setup {
@@ -116,6 +119,14 @@ impl Setup {
         self
     }
 
+    /// What names mean, as `/etc/hosts` has it: to this gateway alone, which asks nobody else. Needs the
+    /// right to mount.
+    #[must_use]
+    pub fn names(mut self, hosts: &str) -> Self {
+        self.names = Some(hosts.into());
+        self
+    }
+
     /// Adds a rule that blocks, to the first zone.
     #[must_use]
     pub fn block(mut self, expression: &str) -> Self {
@@ -153,7 +164,13 @@ impl Setup {
             successor: None,
             former: Vec::new(),
             descriptors: self.descriptors,
+            has_names: self.names.is_some(),
         };
+        if let Some(hosts) = &self.names {
+            gateway.mean(hosts);
+            let nobody = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
+            fs::write(gateway.file("resolv.conf"), nobody).unwrap();
+        }
         gateway.start();
         for zone in &self.zones {
             let wild = [zone.clone(), format!("*.{zone}"), format!("*.wild.{zone}")];
@@ -205,6 +222,14 @@ impl Gateway {
             .open(self.file("stderr.log"));
         let log = log.unwrap();
         let mut command = match self.descriptors {
+            None if self.has_names => {
+                let mut command = Command::new("unshare");
+                let script = "mount --bind \"$0/names\" /etc/hosts \
+                    && mount --bind \"$0/resolv.conf\" /etc/resolv.conf && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", script]);
+                command.arg(&self.directory).arg(tool::postern());
+                command
+            }
             None => Command::new(tool::postern()),
             Some(count) => {
                 // It becomes what it starts.
@@ -222,6 +247,12 @@ impl Gateway {
             .stderr(log)
             .spawn()
             .unwrap()
+    }
+
+    /// Names mean this from now on; see [`Setup::names`].
+    pub fn mean(&self, hosts: &str) {
+        // The same file: it is mounted.
+        fs::write(self.file("names"), hosts).unwrap();
     }
 
     /// The process.

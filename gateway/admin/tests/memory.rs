@@ -24,7 +24,7 @@ use admin::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::Control;
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
-use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use fixtures::Directory;
 use fixtures::pki::{Identity, Spec};
 use serde_json::{Value, json};
@@ -117,8 +117,9 @@ impl World {
                 control: control.clone(),
                 lists: CrlFetcher::new(control.clone()),
                 responders: OcspClient::new(control.clone(), Arc::default()),
-                stapler: Stapler::new(control, StapleMode::default),
+                stapler: Stapler::new(control.clone(), StapleMode::default),
                 health: HealthChecker::new(published.clone()),
+                names: NameWatch::new(control, published.clone()),
                 published,
                 workers: Arc::new(NoWorkers),
                 live: Arc::new(Live::new(Config::default())),

@@ -28,6 +28,7 @@ pub use self::change::error::{ChangeError, Noun, OpenError};
 pub use self::change::following::{Fed, Feed, FollowError};
 pub use self::change::intent::{Grant, Intent};
 pub use self::change::{Control, Options};
+pub use self::compile::origin::names::Names;
 pub use self::compile::origin::{OriginError, origins};
 pub use self::compile::{CompileError, FieldError, Staples};
 pub use self::document::{Applied, ApplyOptions, BackupCopy, Document, DocumentChange};

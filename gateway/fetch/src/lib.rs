@@ -1,12 +1,14 @@
 //! Asks other servers beside the data path, never on a worker: CAs for revocation lists and OCSP
-//! answers, origins whether they are well.
+//! answers, origins whether they are well, and the system what their names mean.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `health` | when addresses of origins are checked, and what is told of them |
 //! | `http` | one bounded request to a server |
 //! | `lists` | when each revocation list is fetched, and the outcome |
+//! | `names` | what names of origins mean, and when they are looked up |
 //! | `ocsp` | the OCSP client: how many questions at once, and what becomes of answers |
+//! | `places` | how much is asked at once, by zones |
 //! | `staples` | OCSP answers about the gateway's own server certificates, and when they are renewed |
 //!
 //! Which servers to ask is set by the administrator ([`control::SourceUrl`]); those that server
@@ -18,11 +20,14 @@ mod health;
 mod http;
 pub mod limits;
 mod lists;
+mod names;
 mod ocsp;
+mod places;
 mod staples;
 
 pub use self::health::HealthChecker;
 pub use self::lists::{CrlFetcher, FetchOutcome, FetchStatus};
+pub use self::names::{NameStatus, NameWatch};
 pub use self::ocsp::{OcspClient, OcspCounts};
 pub use self::staples::{StapleStatus, Stapler};
 

@@ -55,3 +55,19 @@ pub const HEALTH_AT_ONCE_OF_ZONE: usize = 32;
 pub const HEALTH_OWN_OF_ZONE: usize = 2;
 /// Bytes of an answer of gRPC's health service: two, and what frames them. More is no such answer.
 pub const HEALTH_ANSWER_BYTES_MAX: usize = 1_024;
+/// How often it is looked which names of origins are due.
+pub const NAMES_LOOK: Duration = Duration::from_millis(500);
+/// From one look-up of an origin's name to the next. Whoever answers the system's resolver keeps answers
+/// for as long as they may be kept; asked more often, he would be asked for nothing.
+pub const NAME_INTERVAL: Duration = Duration::from_secs(5);
+/// The same after one that failed.
+pub const NAME_RETRY: Duration = Duration::from_secs(2);
+/// Names that are looked up at the same time: each has a thread. Further ones wait.
+pub const NAMES_AT_ONCE: usize = 64;
+/// Those of one zone among them, and those that are its own whatever others do: a tenant may have named
+/// what no server answers for.
+pub const NAMES_AT_ONCE_OF_ZONE: usize = 8;
+/// See [`NAMES_AT_ONCE_OF_ZONE`].
+pub const NAMES_OWN_OF_ZONE: usize = 1;
+/// Addresses of one name that are kept; an origin has no more.
+pub const NAME_ADDRESSES_MAX: usize = snapshot::limits::ADDRESSES_MAX;

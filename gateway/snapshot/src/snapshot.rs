@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -103,6 +104,9 @@ impl fmt::Debug for Host {
 pub struct Snapshot {
     /// Moves with every published change.
     pub generation: u64,
+    /// Moves with every publication, also when nothing was changed but what the outside told: no two that
+    /// were published have the same.
+    pub edition: u64,
     /// Moves whenever a CA, CRL or revocation changes: a verification older than it is made again.
     pub trust_epoch: u64,
     /// All hosts, in the order of their names.
@@ -235,6 +239,7 @@ impl Endpoints for Snapshot {
 #[derive(Debug, Default)]
 pub struct Published {
     current: ArcSwap<Snapshot>,
+    editions: AtomicU64,
     /// Those who want to hear of a new one. Taken by publishers and by who begins to listen.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Instant>>>,
 }
@@ -247,7 +252,8 @@ impl Published {
     }
 
     /// Makes `snapshot` the current one, whole. `now` is what listeners are told.
-    pub fn publish(&self, snapshot: Snapshot, now: Instant) {
+    pub fn publish(&self, mut snapshot: Snapshot, now: Instant) {
+        snapshot.edition = 1 + self.editions.fetch_add(1, Relaxed);
         self.current.store(Arc::new(snapshot));
         // A listener that is gone is forgotten.
         self.lock().retain(|listener| listener.send(now).is_ok());

@@ -1,6 +1,6 @@
 //! Periodic work of the process: rotates session ticket keys, reads revocation lists from files and
-//! URLs, asks responders, checks addresses of origins, warns of expiry, has the heaviest client shed when something runs short,
-//! writes the managed CAs' own lists.
+//! URLs, asks responders, checks addresses of origins and looks their names up, warns of expiry, has the
+//! heaviest client shed when something runs short, writes the managed CAs' own lists.
 //!
 //! Owns when each is due; how it is done belongs to its owner.
 
@@ -15,7 +15,7 @@ use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, PRESSURE_LOOK, TICKE
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
-use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use vocabulary::clock::now_sec;
 
 /// Does until it is dropped what belongs to the process that has the store.
@@ -41,8 +41,14 @@ pub(crate) async fn keep(
     shared: Arc<Shared>,
     responders: Arc<OcspClient>,
     health: Arc<HealthChecker>,
+    names: Arc<NameWatch>,
 ) {
-    tokio::join!(relieve(shared), responders.run(), health.run());
+    tokio::join!(
+        relieve(shared),
+        responders.run(),
+        health.run(),
+        names.run()
+    );
 }
 
 /// Has the heaviest client give back half when open files or memory run short.

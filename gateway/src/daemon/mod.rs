@@ -52,7 +52,7 @@ use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, NoAnswer, Placement, Workers, close_listeners};
-use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
@@ -363,6 +363,7 @@ fn start(
     let tuned = live.clone();
     let stapler = Stapler::new(control.clone(), move || tuned.load().ocsp_staple);
     let health = HealthChecker::new(published.clone());
+    let names = NameWatch::new(control.clone(), published.clone());
     let workers = Arc::new(Workers::prepare(
         &shared,
         &placement,
@@ -388,6 +389,7 @@ fn start(
         responders: responders.clone(),
         stapler: stapler.clone(),
         health: health.clone(),
+        names: names.clone(),
         published,
         workers: workers.clone(),
         live: live.clone(),
@@ -440,7 +442,7 @@ fn start(
         for address in plain_addresses.iter().flatten() {
             tracing::info!(%address, "listening for plain HTTP");
         }
-        let kept = maintenance::keep(shared.clone(), responders, health);
+        let kept = maintenance::keep(shared.clone(), responders, health, names);
         let kept = tokio::spawn(kept);
         let maintained = maintenance::run(
             shared.clone(),

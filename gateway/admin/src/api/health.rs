@@ -53,6 +53,7 @@ pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Respo
         ocsp: context.responders().counts(),
         staples: context.stapler().status(),
         origins: metrics::addresses(&snapshot, datapath::clock::now()),
+        names: context.names().status(),
         origin_limits: metrics::limits(&snapshot),
         expiring: context.reader().expiring_by_kind(Moment::now()),
     };

@@ -52,12 +52,16 @@ fn word(group: &OriginGroup, address: &Address, now: Instant) -> &'static str {
 fn address(context: &Context, group: &OriginGroup, address: &Address, now: Instant) -> Value {
     let state = &address.state;
     let (requests, failed) = state.counts();
+    let places = address.origin.addresses.iter();
+    let connects_to = places.map(|one| one.ip().to_string());
     json!({
         "url": address.origin.url,
         "weight": address.weight,
         "state": word(group, address, now),
         "health": state.health().as_str(),
         "health_error": context.health().error(group, address),
+        "connects_to": connects_to.collect::<Vec<_>>(),
+        "name_error": context.names().error(&address.origin),
         "out_for_seconds": state.out_for(now).map(|left| left.as_secs_f64().ceil()),
         "open_requests": state.open(),
         "requests": requests,

@@ -65,6 +65,13 @@ pub(super) fn origin(host: &Value) -> Finding {
 /// An address that takes connections, and gets no requests all the same.
 fn out_of_use(host: &Value) -> Option<Finding> {
     let addresses = host.get("addresses").and_then(Value::as_array)?;
+    let unfound = |one: &&Value| !str_of(one, "name_error").is_empty();
+    if let Some(address) = addresses.iter().find(unfound) {
+        let (url, why) = (str_of(address, "url"), str_of(address, "name_error"));
+        let said = format!("the name in {url} was not found the last time: {why}");
+        let mend = "look at DNS; requests go to the addresses that were found last";
+        return Some(Finding::new(CHECK, State::Doubt, said, mend));
+    }
     let is_out = |one: &&Value| matches!(str_of(one, "state"), "ejected" | "unhealthy");
     let out = addresses.iter().find(is_out)?;
     let url = str_of(out, "url");

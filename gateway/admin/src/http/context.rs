@@ -25,7 +25,7 @@ use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Events, Workers};
 use datapath::plain;
-use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use snapshot::Published;
 
 /// What the API speaks about.
@@ -41,6 +41,8 @@ pub struct State {
     pub stapler: Arc<Stapler>,
     /// How addresses of origins are checked.
     pub health: Arc<HealthChecker>,
+    /// What names of origins mean.
+    pub names: Arc<NameWatch>,
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
@@ -164,6 +166,11 @@ impl Context {
     /// How addresses of origins are checked.
     pub(crate) fn health(&self) -> &HealthChecker {
         &self.state.health
+    }
+
+    /// What names of origins mean.
+    pub(crate) fn names(&self) -> &NameWatch {
+        &self.state.names
     }
 
     /// What the data path runs on now.

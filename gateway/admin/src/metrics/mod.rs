@@ -26,6 +26,7 @@
 //! | `postern_origin_healthy`, `postern_origin_open_requests` | origin, address |
 //! | `postern_origin_requests_total`, `postern_origin_requests_failed_total`, `postern_origin_ejections_total` | origin, address |
 //! | `postern_origin_limit`, `_in_use`, `_waiting`, `_queued_total`, `_refused_total`, `_queue_seconds_total` | origin, limit (`requests`, `connections`) |
+//! | `postern_origin_name_failing`, `postern_origin_name_addresses` | name |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_files_late`, `postern_store_write_failures_total` | – |
@@ -64,7 +65,7 @@ use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
 use datapath::observe::stats::WorkerStats;
 use datapath::plain::Outcome;
-use fetch::{FetchStatus, OcspCounts, StapleStatus};
+use fetch::{FetchStatus, NameStatus, OcspCounts, StapleStatus};
 use vocabulary::settings::HostMetrics;
 
 pub use format::Format;
@@ -100,6 +101,8 @@ pub struct Process {
     pub staples: Vec<StapleStatus>,
     /// Addresses of origins.
     pub origins: Vec<AddressStatus>,
+    /// What names of origins mean.
+    pub names: Vec<NameStatus>,
     /// What origins have at once.
     pub origin_limits: Vec<LimitStatus>,
     /// [`control::Control::files_late`].

@@ -9,6 +9,7 @@ use prometheus_client::registry::Unit;
 
 use super::{Scrape, counters, gauges};
 use crate::limits::METRICS_ADDRESSES_MAX;
+use fetch::NameStatus;
 use snapshot::Snapshot;
 use snapshot::origins::gate::GateCounts;
 
@@ -190,6 +191,31 @@ impl Scrape {
         for (name, help, read) in totals {
             counters(out, name, help, all(read))?;
         }
+        self.names(out)?;
         self.origin_limits(out)
+    }
+
+    fn names(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Read = fn(&NameStatus) -> u64;
+        let all = |read: Read| {
+            let names = self.process.names.iter().take(METRICS_ADDRESSES_MAX);
+            names.map(move |one| ([("name", &*one.name)], read(one)))
+        };
+        let now: [(&str, &str, Read); 2] = [
+            (
+                "postern_origin_name_failing",
+                "1 while the name of an origin cannot be found",
+                |one| u64::from(one.error.is_some()),
+            ),
+            (
+                "postern_origin_name_addresses",
+                "Addresses that the name of an origin means, as far as that is known",
+                |one| one.addresses.len() as u64,
+            ),
+        ];
+        for (name, help, read) in now {
+            gauges(out, name, help, all(read))?;
+        }
+        Ok(())
     }
 }

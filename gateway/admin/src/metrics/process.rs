@@ -33,6 +33,7 @@ impl Scrape {
             staples: stapled,
             origins: _,
             origin_limits: _,
+            names: _,
             expiring,
         } = &self.process;
         for (name, help, value) in [

@@ -80,6 +80,11 @@ fn process() -> Process {
             failed: 2,
             ejections: 1,
         }],
+        names: vec![NameStatus {
+            name: "backend.example.com".into(),
+            addresses: vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()],
+            error: Some("no".into()),
+        }],
         origin_limits: vec![LimitStatus {
             origin: "example.com/backends".into(),
             limit: "requests",

@@ -17,6 +17,7 @@ use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, OpenError};
 use crate::change::following::{Fed, Feed};
 use crate::change::intent::Intent;
+use crate::compile::origin::names::Names;
 use crate::compile::{Parts, Staples, compile};
 use crate::model::Model;
 use crate::model::moment::Moment;
@@ -296,6 +297,33 @@ impl Control {
             Err(error) => {
                 // The next time it is tried again.
                 writer.parts.set_system_bundle(before);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Says what names of origins mean from now on. Idle connections to addresses that they do not mean any
+    /// more are let go of.
+    ///
+    /// # Errors
+    /// The snapshot does not compile; what held before stays.
+    pub fn set_names(&self, names: Names) -> Result<(), ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        let before = writer.parts.names();
+        if *before == names {
+            return Ok(());
+        }
+        writer.parts.set_names(Arc::new(names));
+        let host = writer.default_host.as_ref();
+        match compile(&shared.model.load(), host, &shared.seal, &writer.parts) {
+            Ok((snapshot, parts)) => {
+                writer.parts.retire_addresses(&parts);
+                shared.publish(&mut writer, snapshot, parts);
+                Ok(())
+            }
+            Err(error) => {
+                writer.parts.set_names(before);
                 Err(error.into())
             }
         }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use boring::x509::X509;
 
+use self::origin::names::{Names, retire};
 use self::origin::{OriginError, group, system_bundle_hash};
 use self::phases::PhaseParts;
 use self::rules::{Compiled, compiled};
@@ -131,6 +132,8 @@ pub(crate) struct Parts {
     staples: Arc<Staples>,
     /// The system's CA bundle when it was read last, by its hash.
     system_bundle: u64,
+    /// What names of origins mean.
+    names: Arc<Names>,
 }
 
 /// An origin with what it was compiled from; `None` when it has to be compiled anew in any case, and
@@ -182,6 +185,39 @@ impl Parts {
         true
     }
 
+    /// Takes what names of origins mean now: those whose names mean something else are compiled anew.
+    pub(crate) fn set_names(&mut self, names: Arc<Names>) {
+        let changed = names.changed(&self.names);
+        let of_hosts = self.origins.values_mut();
+        for (spec, group) in of_hosts.chain(self.zone_origins.values_mut()) {
+            let mut hosts = group.addresses.iter().map(|one| &one.origin.host);
+            if hosts.any(|host| changed.contains(&*host.to_ascii_lowercase())) {
+                *spec = None;
+            }
+        }
+        self.names = names;
+    }
+
+    /// What names of origins mean.
+    pub(crate) fn names(&self) -> Arc<Names> {
+        self.names.clone()
+    }
+
+    /// Tells who keeps connections to addresses that origins do not have any more, as their names mean
+    /// others.
+    pub(crate) fn retire_addresses(&self, now: &Self) {
+        for (name, (_, before)) in &self.origins {
+            if let Some((_, now)) = now.origins.get(name) {
+                retire(before, now);
+            }
+        }
+        for (name, (_, before)) in &self.zone_origins {
+            if let Some((_, now)) = now.zone_origins.get(name) {
+                retire(before, now);
+            }
+        }
+    }
+
     /// The system's CA bundle when it was read last, by its hash.
     pub(crate) fn system_bundle(&self) -> u64 {
         self.system_bundle
@@ -213,6 +249,7 @@ impl Parts {
             reach: other.reach.clone(),
             staples: other.staples.clone(),
             system_bundle: other.system_bundle,
+            names: other.names.clone(),
             ..Self::default()
         }
     }
@@ -249,7 +286,8 @@ impl Parts {
                     let zone = zone.map_or("", |zone| zone.name.as_str());
                     let label = format!("{zone}/{}", record.name);
                     let whose = (record.zone, &*label);
-                    let made = group(&record.origin, whose, &self.reach, before);
+                    let outside = (&self.reach, &*self.names);
+                    let made = group(&record.origin, whose, outside, before);
                     Arc::new(made.map_err(|why| CompileError::ZoneOrigin {
                         name: record.name.clone(),
                         why,
@@ -293,7 +331,8 @@ impl Parts {
             known => {
                 let before = known.map(|(_, group)| &**group);
                 let whose = (record.zone, record.name.as_str());
-                let made = match group(&record.origin, whose, &self.reach, before) {
+                let outside = (&self.reach, &*self.names);
+                let made = match group(&record.origin, whose, outside, before) {
                     Err(OriginError::Tls(why)) => {
                         let bundle = record.origin.ca_pem.as_deref().and_then(as_once_read);
                         let Some(bundle) = bundle else {
@@ -307,7 +346,7 @@ impl Parts {
                             ca_pem: Some(bundle),
                             ..record.origin.clone()
                         };
-                        group(&spec, whose, &self.reach, before)
+                        group(&spec, whose, outside, before)
                     }
                     made => made,
                 };
@@ -352,6 +391,7 @@ pub(crate) fn compile(
         reach: last.reach.clone(),
         staples: last.staples.clone(),
         system_bundle: last.system_bundle,
+        names: last.names.clone(),
         ..Parts::default()
     };
     parts.responders(model, last);

@@ -1,9 +1,12 @@
 //! Origins of zones: shared by name, changed for all at once, kept over a restart, and not deleted while
 //! they are named.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use serde_json::json;
 
 use super::*;
+use crate::Names;
 use snapshot::http::reach::Reach;
 use snapshot::origins::Failure;
 
@@ -256,4 +259,60 @@ fn where_requests_go_is_said_anew_as_a_whole() {
     let origin = set(json!({"url": "http://192.0.2.4"}));
     assert_eq!((origin.addresses.len(), origin.hash_by), (0, None));
     assert_eq!(origin.host_header.as_deref(), Some("h.test"));
+}
+
+#[test]
+fn names_that_mean_something_else_change_their_origins_and_no_others() {
+    let world = World::new();
+    let zone = world.served(MtlsMode::Off).id;
+    let control = world.control();
+    let named =
+        spec(json!({"addresses": [{"url": "http://one.test"}, {"url": "http://192.0.2.9"}]}));
+    control.create_origin(zone, "named", named).unwrap();
+    let api = name("api.example.test");
+    control
+        .update_host(&api, patch(json!({"name": "named"})))
+        .unwrap();
+    let group = || {
+        world
+            .published
+            .load()
+            .host("api.example.test")
+            .unwrap()
+            .origin
+            .clone()
+    };
+    let names = |addresses: &[&str]| {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        Names([(Box::from("one.test"), addresses)].into())
+    };
+    let edition = || world.published.load().edition;
+    control
+        .set_names(names(&["192.0.2.1", "192.0.2.2"]))
+        .unwrap();
+    let before = (group(), edition());
+    assert_eq!(before.0.addresses.len(), 3);
+    control
+        .set_names(names(&["192.0.2.1", "192.0.2.2"]))
+        .unwrap();
+    assert_eq!(edition(), before.1, "that is no news");
+    control
+        .set_names(names(&["192.0.2.2", "192.0.2.3"]))
+        .unwrap();
+    assert!(edition() > before.1);
+    let now = group();
+    let is_gone = |place: usize| before.0.addresses[place].origin.gone.load(Relaxed);
+    assert_eq!([is_gone(0), is_gone(1), is_gone(2)], [true, false, false]);
+    for (new, old) in [(0, 1), (2, 2)] {
+        let (new, old) = (&now.addresses[new], &before.0.addresses[old]);
+        assert_eq!(new.origin.key, old.origin.key);
+        assert!(
+            Arc::ptr_eq(&new.state, &old.state),
+            "what is known of it stays"
+        );
+    }
+    assert_eq!(now.state.id, before.0.state.id);
+    // A name that nothing is known of any more is resolved when it is connected to.
+    control.set_names(Names::default()).unwrap();
+    assert!(group().addresses[0].origin.addresses.is_empty());
 }

@@ -240,7 +240,7 @@ impl Connection {
         clients.leave(self);
         clients.enter(self, shown, until_sec);
         // Something may have changed between the handshake and now, when it was not in the index.
-        if self.local.shared.published.swap().load().generation != standing.generation {
+        if self.local.shared.published.swap().load().edition != standing.edition {
             self.look_at_once();
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn standing_of(
         return Ok(standing.clone());
     };
     Ok(Rc::new(Standing {
-        generation: standing.generation,
+        edition: standing.edition,
         trust_epoch: standing.trust_epoch,
         verification: standing.verification.clone(),
         host: standing.host.clone(),

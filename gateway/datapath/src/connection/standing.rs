@@ -19,7 +19,7 @@ use vocabulary::verdict::Reason;
 
 /// Who the client is to a host, by the trust of one snapshot.
 pub(super) struct Standing {
-    pub(super) generation: u64,
+    pub(super) edition: u64,
     pub(super) trust_epoch: u64,
     pub(super) verification: Verification,
     pub(super) host: Arc<Host>,
@@ -95,7 +95,7 @@ impl Standings {
         // A client that was found to be no good while its connection is being closed is not served
         // because nothing has changed since.
         let refused = standing.host.refuses(&standing.facts.client.verdict);
-        if standing.generation == snapshot.generation && holds && !refused {
+        if standing.edition == snapshot.edition && holds && !refused {
             return Ok((standing, snapshot));
         }
         let host = own_host(&snapshot, &standing)
@@ -149,7 +149,7 @@ impl Standings {
             }
         }
         Rc::new(Standing {
-            generation: snapshot.generation,
+            edition: snapshot.edition,
             trust_epoch: snapshot.trust_epoch,
             verification,
             host: host.clone(),
@@ -252,7 +252,7 @@ impl Standings {
         let mut facts = standing.facts.clone();
         facts.client = Arc::new(with_verification(&facts.client, verification));
         *standing = Rc::new(Standing {
-            generation: standing.generation,
+            edition: standing.edition,
             trust_epoch: standing.trust_epoch,
             verification: verification.clone(),
             host: standing.host.clone(),

@@ -79,7 +79,7 @@ impl Connection {
         stream: &TlsStream,
     ) -> Rc<Self> {
         let standing = Standing {
-            generation: found.snapshot.generation,
+            edition: found.snapshot.edition,
             trust_epoch: found.snapshot.trust_epoch,
             verification: established.verification,
             host: found.host,

@@ -15,7 +15,9 @@ use http1::{ClientError, HeadError, SendError, Unwritable};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::queue::Refusal;
+use crate::clock;
 use crate::io::{PlainStream, Socket, TlsStream};
+use crate::limits::CONNECT_TRY_MIN;
 use snapshot::http::origin::Origin;
 use snapshot::http::reach::OutOfReach;
 use tls::{Alpn, Session};
@@ -215,7 +217,7 @@ pub(super) async fn connect(
     patience: Duration,
 ) -> Result<(OriginStream, bool), OriginError> {
     let attempt = async {
-        let socket = connect_tcp(origin).await?;
+        let socket = connect_tcp(origin, patience).await?;
         let Some(tls) = &origin.tls else {
             let http2 = origin.protocol == OriginProtocol::Http2;
             if http2 && http1_only {
@@ -250,7 +252,10 @@ pub(super) async fn connect(
     }
 }
 
-async fn connect_tcp(origin: &Origin) -> Result<Socket, OriginError> {
+/// Connects to one of the addresses. As long as there is another one, each has half of the time that is
+/// left: one that says nothing does not take it all.
+async fn connect_tcp(origin: &Origin, patience: Duration) -> Result<Socket, OriginError> {
+    let started = clock::now();
     let resolved: Vec<SocketAddr>;
     let addresses = if origin.addresses.is_empty() {
         resolved = tokio::net::lookup_host((&*origin.host, origin.port))
@@ -262,8 +267,20 @@ async fn connect_tcp(origin: &Origin) -> Result<Socket, OriginError> {
         &origin.addresses
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    for address in &*origin.within_reach(addresses)? {
-        match Socket::connect(*address).await {
+    let addresses = origin.within_reach(addresses)?;
+    let count = addresses.len();
+    for (place, address) in addresses.iter().enumerate() {
+        let connected = Socket::connect(*address);
+        let outcome = if place + 1 == count {
+            connected.await
+        } else {
+            let left = patience.saturating_sub(started.elapsed());
+            let share = (left / 2).max(CONNECT_TRY_MIN);
+            let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "it did not answer"));
+            let outcome = tokio::time::timeout(share, connected).await;
+            outcome.unwrap_or_else(|_late| late())
+        };
+        match outcome {
             Ok(socket) => return Ok(socket),
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }

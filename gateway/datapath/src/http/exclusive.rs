@@ -11,6 +11,8 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -36,13 +38,22 @@ use snapshot::origins::gate::Inside;
 pub(super) struct Open {
     count: Rc<Cell<u64>>,
     place: Option<Inside>,
+    /// The address is one of its origin's no more.
+    gone: Arc<AtomicBool>,
 }
 
 impl Open {
-    pub(super) fn new(count: &Rc<Cell<u64>>, place: Option<Inside>) -> Self {
+    pub(super) fn new(
+        count: &Rc<Cell<u64>>,
+        place: Option<Inside>,
+        gone: &Arc<AtomicBool>,
+    ) -> Self {
         count.set(count.get() + 1);
-        let count = count.clone();
-        Self { count, place }
+        Self {
+            count: count.clone(),
+            place,
+            gone: gone.clone(),
+        }
     }
 
     /// Whether its origin may have so many only.
@@ -50,9 +61,9 @@ impl Open {
         self.place.is_some()
     }
 
-    /// Whether somebody waits for it to be over.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.place.as_ref().is_some_and(Inside::is_wanted)
+    /// Whether it had better be over: somebody waits for that, or its address is gone.
+    pub(super) fn is_unwelcome(&self) -> bool {
+        self.place.as_ref().is_some_and(Inside::is_wanted) || self.gone.load(Relaxed)
     }
 }
 
@@ -119,9 +130,9 @@ impl Exclusive {
         self.wire.open.is_limited()
     }
 
-    /// Whether somebody waits for it to be over.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.wire.open.is_wanted()
+    /// Whether it had better be over: somebody waits for that, or its address is gone.
+    pub(super) fn is_unwelcome(&self) -> bool {
+        self.wire.open.is_unwelcome()
     }
 
     /// Begins a request. `loan` is given back with the connection; without one it serves no other.

@@ -142,7 +142,7 @@ impl Multiplexed {
     /// Whether it can be let go of. Requests that are under way end in peace.
     pub(super) fn is_over(&self, now: Instant, idle_timeout: Duration) -> bool {
         let idle = now.duration_since(self.idle_since.get());
-        let unused = self.streams.get() == 0 && (idle >= idle_timeout || self.is_wanted());
+        let unused = self.streams.get() == 0 && (idle >= idle_timeout || self.is_unwelcome());
         unused || !self.is_alive()
     }
 
@@ -151,9 +151,9 @@ impl Multiplexed {
         self.open.upgrade().is_some_and(|open| open.is_limited())
     }
 
-    /// Whether somebody waits for it to be over.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.open.upgrade().is_some_and(|open| open.is_wanted())
+    /// Whether it had better be over: somebody waits for that, or its address is gone.
+    pub(super) fn is_unwelcome(&self) -> bool {
+        self.open.upgrade().is_some_and(|open| open.is_unwelcome())
     }
 }
 

@@ -97,9 +97,12 @@ async fn upgrade_at(
         }
         None => None,
     };
-    let mut turn = pool
-        .exclusive(stream, place)
-        .ask(&parts, body, None, patience.whole)?;
+    let mut turn = pool.exclusive(&destination.origin(), stream, place).ask(
+        &parts,
+        body,
+        None,
+        patience.whole,
+    )?;
     let head = within(&time, &*exchange, turn.answer()).await??;
     let first_byte_in = started.elapsed();
     let switches = head.status() == StatusCode::SWITCHING_PROTOCOLS;

@@ -170,7 +170,7 @@ impl Loan {
         if !connection.is_alive() {
             return;
         }
-        if connection.is_wanted() {
+        if connection.is_unwelcome() {
             return connection.close();
         }
         if connection.is_limited() {
@@ -211,7 +211,7 @@ impl Kept {
         let mut let_go: Vec<Idle> = beyond.collect();
         let stays = |idle: &mut Idle| {
             idle.connection.is_alive()
-                && !idle.connection.is_wanted()
+                && !idle.connection.is_unwelcome()
                 && now.duration_since(idle.since) < idle_timeout
         };
         let_go.extend(self.idle.extract_if(.., |idle| !stays(idle)));
@@ -330,10 +330,13 @@ impl Pool {
                 let mut wanted = Vec::new();
                 let mut are_limited = false;
                 for kept in pool.origins.borrow_mut().values_mut() {
-                    wanted.extend(kept.idle.extract_if(.., |idle| idle.connection.is_wanted()));
+                    wanted.extend(
+                        kept.idle
+                            .extract_if(.., |idle| idle.connection.is_unwelcome()),
+                    );
                     are_limited |= kept.idle.iter().any(|idle| idle.connection.is_limited());
                     kept.http2
-                        .retain(|one| !(one.is_wanted() && one.streams() == 0));
+                        .retain(|one| !(one.is_unwelcome() && one.streams() == 0));
                     are_limited |= kept.http2.iter().any(|one| one.is_limited());
                 }
                 for idle in wanted {
@@ -493,7 +496,10 @@ impl Pool {
         self.of(origin.key, |kept| kept.speaks_http2 = Some(http2));
         if http2 {
             let left = patience.saturating_sub(started.elapsed());
-            let (heads, open) = (self.bounds.get().heads, Open::new(&self.open, place));
+            let (heads, open) = (
+                self.bounds.get().heads,
+                Open::new(&self.open, place, &origin.gone),
+            );
             let started = multiplexed::start(stream, heads, Rc::new(open));
             let Ok(shared) = tokio::time::timeout(left, started).await else {
                 return Err(OriginError::ConnectTimeout);
@@ -506,13 +512,18 @@ impl Pool {
             self.of(origin.key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
         }
-        let connection = self.exclusive(stream, place);
+        let connection = self.exclusive(origin, stream, place);
         Ok(Sender::Http1(Lease { connection, loan }))
     }
 
     /// A new connection that speaks HTTP/1.1.
-    pub(super) fn exclusive(&self, stream: OriginStream, place: Option<Inside>) -> Exclusive {
-        let open = Open::new(&self.open, place);
+    pub(super) fn exclusive(
+        &self,
+        origin: &Origin,
+        stream: OriginStream,
+        place: Option<Inside>,
+    ) -> Exclusive {
+        let open = Open::new(&self.open, place, &origin.gone);
         Exclusive::new(stream, self.bounds.get().heads, open)
     }
 }

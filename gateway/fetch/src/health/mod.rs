@@ -8,16 +8,15 @@
 mod probe;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use self::probe::{ProbeError, probe};
 use super::chance;
+use super::places::Places;
 use crate::limits::{HEALTH_AT_ONCE, HEALTH_AT_ONCE_OF_ZONE, HEALTH_LOOK, HEALTH_OWN_OF_ZONE};
 use snapshot::Published;
 use snapshot::http::origin::Origin;
@@ -59,39 +58,7 @@ pub struct HealthChecker {
     known: Mutex<HashMap<Key, Known>>,
     /// Origins of which all addresses are used because too few are good.
     panics: Mutex<HashMap<u64, u64>>,
-    at_once: Arc<Semaphore>,
-    /// Of zones that have checks under way.
-    at_once_of_zone: Mutex<HashMap<Box<str>, Arc<ZonePlaces>>>,
-}
-
-/// What bounds the checks of one zone.
-#[derive(Debug)]
-struct ZonePlaces {
-    /// Places that are its own.
-    own: Semaphore,
-    /// Places among those of all.
-    shared: Semaphore,
-}
-
-impl ZonePlaces {
-    fn new() -> Self {
-        Self {
-            own: Semaphore::new(HEALTH_OWN_OF_ZONE),
-            shared: Semaphore::new(HEALTH_AT_ONCE_OF_ZONE - HEALTH_OWN_OF_ZONE),
-        }
-    }
-
-    /// Waits for a place of its own or one of all, and runs `check` in it.
-    async fn run<T>(&self, all: &Semaphore, check: impl Future<Output = T>) -> Option<T> {
-        // First the zone's, so that who waits for that holds nothing of the others'.
-        let of_all = async { (self.shared.acquire().await, all.acquire().await) };
-        let (_place, _places) = tokio::select! {
-            biased;
-            place = self.own.acquire() => (Some(place.ok()?), None),
-            (of_zone, of_all) = of_all => (None, Some((of_zone.ok()?, of_all.ok()?))),
-        };
-        Some(check.await)
-    }
+    at_once: Places,
 }
 
 /// One check that is to be made now.
@@ -110,8 +77,11 @@ impl HealthChecker {
             published,
             known: Mutex::default(),
             panics: Mutex::default(),
-            at_once: Arc::new(Semaphore::new(HEALTH_AT_ONCE)),
-            at_once_of_zone: Mutex::default(),
+            at_once: Places::new(
+                HEALTH_AT_ONCE,
+                HEALTH_OWN_OF_ZONE,
+                HEALTH_AT_ONCE_OF_ZONE - HEALTH_OWN_OF_ZONE,
+            ),
         })
     }
 
@@ -171,9 +141,7 @@ impl HealthChecker {
         known.retain(|_, known| known.round == round || known.under_way);
         let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
         panics.retain(|_, seen| *seen == round);
-        let zones = self.at_once_of_zone.lock();
-        let mut zones = zones.unwrap_or_else(PoisonError::into_inner);
-        zones.retain(|_, at_once| Arc::strong_count(at_once) > 1);
+        self.at_once.sweep();
         due
     }
 
@@ -187,8 +155,9 @@ impl HealthChecker {
         let Some(address) = group.addresses.get(place) else {
             return;
         };
-        let of_zone = self.of_zone(&group.zone);
-        let checked = of_zone.run(&self.at_once, probe(&address.origin, &check));
+        let checked = self
+            .at_once
+            .run(&group.zone, probe(&address.origin, &check));
         let Some(outcome) = checked.await else {
             // They are never closed.
             return;
@@ -206,14 +175,6 @@ impl HealthChecker {
             address.state.set_health(health, now);
             tell(known, &group, address, now);
         }
-    }
-
-    /// What bounds the checks of one zone.
-    fn of_zone(&self, zone: &str) -> Arc<ZonePlaces> {
-        let all = self.at_once_of_zone.lock();
-        let mut all = all.unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(ZonePlaces::new());
-        all.entry(zone.into()).or_insert_with(made).clone()
     }
 
     fn tell_of_panic(&self, group: &OriginGroup, round: u64, now: Instant) {
@@ -336,33 +297,6 @@ mod tests {
             timeout: Duration::from_secs(1),
             healthy: 2,
             unhealthy: 3,
-        }
-    }
-
-    #[tokio::test]
-    async fn checks_that_never_end_keep_no_other_zone_waiting() {
-        let all = Semaphore::new(HEALTH_AT_ONCE);
-        let greedy: Vec<ZonePlaces> = (0..20).map(|_| ZonePlaces::new()).collect();
-        let mut hanging = Vec::new();
-        for zone in &greedy {
-            for _ in 0..HEALTH_AT_ONCE_OF_ZONE {
-                let mut check = Box::pin(zone.run(&all, std::future::pending::<()>()));
-                assert!(at_once(&mut check).is_none());
-                hanging.push(check);
-            }
-        }
-        assert_eq!(all.available_permits(), 0);
-        let other = ZonePlaces::new();
-        let mut check = Box::pin(other.run(&all, async { "checked" }));
-        assert_eq!(at_once(&mut check), Some(Some("checked")));
-    }
-
-    /// What comes of it at once.
-    fn at_once<T>(future: &mut std::pin::Pin<Box<impl Future<Output = T>>>) -> Option<T> {
-        let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
-        match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(outcome) => Some(outcome),
-            std::task::Poll::Pending => None,
         }
     }
 

@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
 use http::HeaderValue;
@@ -34,6 +35,8 @@ pub struct Origin {
     pub reach: Option<Arc<Reach>>,
     /// Replaces the `Host` that the client sent; `None` passes the client's on.
     pub host_header: Option<HeaderValue>,
+    /// Its name means other addresses by now: connections to it serve no further request.
+    pub gone: Arc<AtomicBool>,
 }
 
 /// What a rule makes different about an origin.
@@ -50,6 +53,40 @@ pub struct Detour<'a> {
 }
 
 impl Origin {
+    /// Whether it is known by a name and not by an address.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
+    /// The same at one of the addresses that its name means, of so many; `others` are tried where that
+    /// does not answer.
+    #[must_use]
+    pub fn at(&self, address: IpAddr, others: Option<IpAddr>, of_several: bool) -> Self {
+        let bits = |address| match address {
+            IpAddr::V4(four) => u128::from(Ipv4Addr::to_bits(four)),
+            IpAddr::V6(six) => six.to_bits(),
+        };
+        // The same in every process, as the key is.
+        let mixed = bits(address).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let [high, low] = [mixed >> 64, mixed & u128::from(u64::MAX)];
+        let mixed = u64::try_from(high ^ low).unwrap_or_default();
+        let url = match of_several {
+            true => format!("{} ({address})", self.url).into(),
+            false => self.url.clone(),
+        };
+        let addresses = [address].into_iter().chain(others);
+        Self {
+            key: self.key ^ mixed,
+            url,
+            addresses: addresses
+                .map(|address| SocketAddr::new(address, self.port))
+                .collect(),
+            gone: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Those of `addresses`, which its name means by now, that it may be connected to.
     ///
     /// # Errors
@@ -111,6 +148,7 @@ impl Origin {
                 .host_header
                 .cloned()
                 .or_else(|| self.host_header.clone()),
+            gone: self.gone.clone(),
         }
     }
 }

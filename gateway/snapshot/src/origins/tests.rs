@@ -19,6 +19,7 @@ fn address(port: u16) -> Address {
         tls: None,
         reach: None,
         host_header: None,
+        gone: Arc::default(),
     };
     Address {
         origin: Arc::new(origin),

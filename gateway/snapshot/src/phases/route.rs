@@ -355,6 +355,7 @@ mod tests {
             tls: None,
             reach: None,
             host_header: None,
+            gone: Arc::default(),
         }
     }
 

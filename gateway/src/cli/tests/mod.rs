@@ -74,6 +74,7 @@ impl Gateway {
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             stapler: fetch::Stapler::new(control.clone(), Default::default),
             health: fetch::HealthChecker::new(published.clone()),
+            names: fetch::NameWatch::new(control.clone(), published.clone()),
             control,
             published,
             workers: Arc::new(NoWorkers),

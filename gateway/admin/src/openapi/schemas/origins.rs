@@ -291,6 +291,18 @@ pub(super) fn schemas() -> Vec<Named> {
             text().or_null().about("What the last bad check met"),
         )
         .has(
+            "connects_to",
+            list(text()).about(
+                "What it means in DNS, or the address itself; none of a name that was not found yet",
+            ),
+        )
+        .has(
+            "name_error",
+            text()
+                .or_null()
+                .about("Why its name was not found the last time; what it meant before is used"),
+        )
+        .has(
             "out_for_seconds",
             number().or_null().about("For how much longer it gets none"),
         )

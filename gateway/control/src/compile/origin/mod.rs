@@ -1,8 +1,9 @@
 //! Compiles origins.
 //!
 //! Owns what an origin's URLs may be, and which CAs the system trusts: `tls` is handed their bytes. What
-//! is said beside URLs is [`settings`]'.
+//! is said beside URLs is [`settings`]'s, what names mean [`names`]'s.
 
+pub(crate) mod names;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use boring::hash::{MessageDigest, hash};
 
+use self::names::Names;
 use crate::limits::{HASH_BY_BYTES_MAX, ORIGIN_TIME_MAX_SEC, SYSTEM_BUNDLE_BYTES_MAX};
 use crate::model::OriginSpec;
 use crate::model::id::Id;
@@ -199,11 +201,11 @@ pub fn origins(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Vec<Origin>, Ori
 pub(crate) fn group(
     spec: &OriginSpec,
     (zone, label): (Id, &str),
-    reach: &Arc<Reach>,
+    (reach, names): (&Arc<Reach>, &Names),
     last: Option<&OriginGroup>,
 ) -> Result<OriginGroup, OriginError> {
-    let made = origins(spec, reach)?;
     let weights = spec.urls().map(|(_, weight)| weight);
+    let made = names.expand(origins(spec, reach)?.into_iter().zip(weights).collect());
     let known = |key: u64| {
         let addresses = last.into_iter().flat_map(|last| &last.addresses);
         // It is the same address, whether it is confined or not.
@@ -211,9 +213,13 @@ pub(crate) fn group(
         let known = addresses.filter(|one| is_same(one.origin.key));
         known.map(|one| one.state.clone()).next()
     };
-    let addresses = made.into_iter().zip(weights).map(|(one, weight)| Address {
+    let place = |one: &Origin| match one.addresses.as_slice() {
+        [address, ..] if one.is_named() => format!("{}/{address}", one.host.to_ascii_lowercase()),
+        _ => format!("{}:{}", one.host.to_ascii_lowercase(), one.port),
+    };
+    let addresses = made.into_iter().map(|(one, weight)| Address {
         weight,
-        hash: hash_of(&format!("{}:{}", one.host.to_ascii_lowercase(), one.port)),
+        hash: hash_of(&place(&one)),
         state: known(one.key).unwrap_or_default(),
         origin: Arc::new(one),
     });
@@ -330,6 +336,7 @@ fn origin(
         tls,
         reach,
         host_header,
+        gone: Arc::default(),
     })
 }
 

@@ -1,8 +1,11 @@
 //! Which origins are taken, and what is known of their addresses afterwards.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
+use snapshot::origins::Balancing;
 
 #[test]
 fn urls() {
@@ -83,7 +86,7 @@ fn several_addresses_and_what_is_said_of_them() {
             "ejection": {"failures": 7, "sec": 400}, "panic_percent": 30}),
         ),
         (zone, "example.test/backends"),
-        &Arc::default(),
+        (&Arc::default(), &Names::default()),
         None,
     );
     let made = made.unwrap();
@@ -99,7 +102,13 @@ fn several_addresses_and_what_is_said_of_them() {
     // What is known of an address stays while that does, whatever else changes.
     let other =
         json!({"addresses": [{"url": "http://b.test:1", "weight": 1}, {"url": "http://c.test:1"}]});
-    let next = group(&spec(other), (zone, "other"), &Arc::default(), Some(&made)).unwrap();
+    let next = group(
+        &spec(other),
+        (zone, "other"),
+        (&Arc::default(), &Names::default()),
+        Some(&made),
+    )
+    .unwrap();
     assert!(Arc::ptr_eq(
         &next.addresses[0].state,
         &made.addresses[1].state
@@ -162,7 +171,7 @@ fn what_is_inside_stays_inside_while_the_queue_has_its_length() {
     let whose = (Id::random(), "api.example.test");
     let made = |limits: serde_json::Value, protocol: &str, last: Option<&OriginGroup>| {
         let spec = spec(json!({"url": "http://a.test", "limits": limits, "protocol": protocol}));
-        group(&spec, whose, &Arc::default(), last).unwrap()
+        group(&spec, whose, (&Arc::default(), &Names::default()), last).unwrap()
     };
     // One that speaks HTTP/1.1 has no more requests than connections.
     for (protocol, limits, requests, connections) in [

@@ -49,6 +49,7 @@ fn group(count: u16) -> OriginGroup {
             tls: None,
             reach: None,
             host_header: None,
+            gone: Arc::default(),
         };
         Address {
             origin: Arc::new(origin),
