@@ -43,12 +43,7 @@ pub(crate) async fn keep(
     health: Arc<HealthChecker>,
     names: Arc<NameWatch>,
 ) {
-    tokio::join!(
-        relieve(shared),
-        responders.run(),
-        health.run(),
-        names.run()
-    );
+    tokio::join!(relieve(shared), responders.run(), health.run(), names.run());
 }
 
 /// Has the heaviest client give back half when open files or memory run short.
