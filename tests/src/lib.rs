@@ -16,6 +16,7 @@ pub mod admin;
 pub mod client;
 pub mod crl;
 pub mod frames;
+mod fresh;
 pub mod gateway;
 pub mod memory_store;
 pub mod network;
