@@ -139,6 +139,27 @@ const NEEDS: &[Need] = &[
         packages: &["systemd-container"],
     },
     Need {
+        what: "protoc",
+        why: "reads the messages of etcd's protocol, for `fleet`",
+        purpose: Purpose::Test,
+        found: || shell::find("protoc").is_some(),
+        packages: &["protobuf-compiler"],
+    },
+    Need {
+        what: "the messages that protoc knows",
+        why: "are imported by etcd's",
+        purpose: Purpose::Test,
+        found: || Path::new("/usr/include/google/protobuf/descriptor.proto").is_file(),
+        packages: &["libprotobuf-dev"],
+    },
+    Need {
+        what: "etcd",
+        why: "keeps the log of a fleet in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("etcd").is_some(),
+        packages: &["etcd-server"],
+    },
+    Need {
         what: "podman",
         why: "builds and runs the container image in the tests",
         purpose: Purpose::Test,
