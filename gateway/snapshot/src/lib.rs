@@ -7,6 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `snapshot` | hosts, look-up by name, the published cell |
+//! | [`challenges`] | what ACME servers are shown that check names |
 //! | [`checks`] | the checks before the rules, in their one order |
 //! | [`http`] | authority, path, headers, origin: what a request head means |
 //! | [`origins`] | the addresses of origins, and what is known of them |
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod challenges;
 pub mod checks;
 pub mod http;
 pub mod limits;

@@ -13,10 +13,11 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use crate::challenges::Challenges;
 use crate::origins::OriginGroup;
 use crate::phases::Phases;
 use rules::{ConnectionFacts, Program};
-use tls::{Endpoint, Endpoints, Site, Trust};
+use tls::{Challenge, Endpoint, Endpoints, Site, Trust};
 use vocabulary::hostname::HostName;
 use vocabulary::settings::ClientSettings;
 use vocabulary::verdict::Verdict;
@@ -115,6 +116,8 @@ pub struct Snapshot {
     pub origins: Vec<Arc<OriginGroup>>,
     /// Answers handshakes that name no host; without it they are refused.
     pub default_host: Option<Arc<Host>>,
+    /// What ACME servers are shown that check names.
+    pub challenges: Arc<Challenges>,
     /// Over names and trust policies of all hosts, and which of them is the default.
     policies: u64,
     exact: HashMap<Box<str>, Arc<Host>>,
@@ -200,6 +203,13 @@ impl Snapshot {
         self
     }
 
+    /// Has ACME servers shown what they ask for.
+    #[must_use]
+    pub fn showing(mut self, challenges: Arc<Challenges>) -> Self {
+        self.challenges = challenges;
+        self
+    }
+
     /// What live connections were let in by. While it is the same, no connection has to be looked at again;
     /// hosts that come, go, or ask for something else change it, whatever the trust epoch says.
     #[must_use]
@@ -232,6 +242,10 @@ impl Snapshot {
 impl Endpoints for Snapshot {
     fn find(&self, sni: Option<&str>) -> Option<Arc<Endpoint>> {
         self.host_of(sni).map(|host| host.endpoint.clone())
+    }
+
+    fn challenge(&self, name: &str) -> Option<Arc<Challenge>> {
+        self.challenges.certificate(name)
     }
 }
 

@@ -16,6 +16,7 @@ use boring::ssl::{
 
 use super::algorithms::{Protocol, version};
 use super::chain::Chain;
+use super::challenge::is_asked_for;
 use super::endpoint::{Endpoint, Endpoints};
 use super::ffi::{
     Answer, ClientVerifier, seal_tickets, set_session_lifetime, set_ticket_count, verify_clients,
@@ -62,6 +63,8 @@ pub(super) struct HandshakeState {
     /// Canonical; `None` without the extension.
     pub(super) sni: Option<Box<str>>,
     pub(super) host: Option<Arc<Endpoint>>,
+    /// An ACME server asks, and is shown what it asks for; there is no host then.
+    pub(super) is_challenge: bool,
     pub(super) hello: Vec<u8>,
     /// The client's signature algorithms have none that the host's CAs sign with.
     pub(super) is_foreign_to_cas: bool,
@@ -97,7 +100,7 @@ pub(super) fn starting_context(
         let Some(state) = ssl.ex_data(state) else {
             return Err(SniError::ALERT_FATAL);
         };
-        if state.host.is_some() {
+        if state.host.is_some() || state.is_challenge {
             return Ok(());
         }
         // RFC 8446 §9.2 and RFC 6066 §3.
@@ -113,13 +116,23 @@ pub(super) fn starting_context(
 /// The ClientHello callback: finds the host and makes this connection its.
 fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, HandshakeState>) {
     let sni = hello.servername(NameType::HOST_NAME).and_then(canonical);
+    let asks_for_challenge =
+        is_asked_for(hello.get_extension(ExtensionType::APPLICATION_LAYER_PROTOCOL_NEGOTIATION));
     let Some(state) = hello.ssl_mut().ex_data_mut(index) else {
         return;
     };
-    let host = state.endpoints.find(sni.as_deref());
     let now_sec = state.now_sec;
     state.sni = sni;
-    let Some(host) = host else { return };
+    let asked_name = state.sni.as_deref().filter(|_| asks_for_challenge);
+    if let Some(challenge) = asked_name.and_then(|name| state.endpoints.challenge(name)) {
+        state.is_challenge = true;
+        // If it cannot be had the handshake fails, for want of a certificate.
+        drop(hello.ssl_mut().set_ssl_context(challenge.context()));
+        return;
+    }
+    let Some(host) = state.endpoints.find(state.sni.as_deref()) else {
+        return;
+    };
     if host_takes_over(hello.ssl_mut(), &host, now_sec).is_err() {
         return;
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::challenge::Challenge;
 use super::site::Site;
 use super::trust::Trust;
 use vocabulary::hostname::HostName;
@@ -62,4 +63,11 @@ pub trait Endpoints: Send + Sync {
     /// The host that answers for a canonical name (lower case, no trailing dot): the exact one
     /// before the wildcard. Without a name the default host, if there is one.
     fn find(&self, sni: Option<&str>) -> Option<Arc<Endpoint>>;
+
+    /// What a canonical name, of a host or of one that has no certificate yet, shows to an ACME
+    /// server that asks.
+    fn challenge(&self, name: &str) -> Option<Arc<Challenge>> {
+        let _none = name;
+        None
+    }
 }

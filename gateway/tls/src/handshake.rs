@@ -152,6 +152,7 @@ impl Acceptor {
                 now_sec: settings.now_sec,
                 sni: None,
                 host: None,
+                is_challenge: false,
                 hello: Vec::new(),
                 is_foreign_to_cas: false,
                 leaf: None,
@@ -190,6 +191,14 @@ impl Acceptor {
         state.has_waited = true;
         state.verification = None;
         question
+    }
+
+    /// Whether a finished handshake was one with an ACME server that checks a name
+    /// (RFC 8737). It has no host and no client, and its connection carries nothing.
+    #[must_use]
+    pub fn is_challenge(&self, session: &Session) -> bool {
+        let state = session.ssl().ex_data(self.state);
+        state.is_some_and(|state| state.is_challenge)
     }
 
     /// What a finished handshake made of the connection: verifies the chain, whether it was sent
@@ -254,6 +263,7 @@ impl Acceptor {
         let ssl = session.ssl();
         let state = ssl.ex_data(self.state);
         let host = state.and_then(|state| state.host.as_ref());
+        let is_challenge = state.is_some_and(|state| state.is_challenge);
         let sni = state.and_then(|state| state.sni.as_ref());
         let leaf = state.and_then(|state| state.leaf.as_deref());
         let verification = state.and_then(|state| state.verification.as_ref());
@@ -263,9 +273,9 @@ impl Acceptor {
             &failure,
             Progress {
                 is_proxied: session.wire_ref().is_proxied(),
-                has_hello: host.is_some() || ssl.client_random(&mut [0; 1]) == 0,
+                has_hello: host.is_some() || is_challenge || ssl.client_random(&mut [0; 1]) == 0,
                 has_name: sni.is_some(),
-                has_host: host.is_some(),
+                has_host: host.is_some() || is_challenge,
                 is_asked: host.is_some_and(|host| host.site.mtls != MtlsMode::Off),
                 has_leaf: leaf.is_some(),
                 is_verified: verification.is_some(),

@@ -12,6 +12,7 @@
 //! | `ffi` | the BoringSSL seam: all `unsafe` of the crate, behind safe functions |
 //! | `endpoint` | what a handshake needs of a host |
 //! | `handshake` | the handshake, from a connection's first byte to its host and its client |
+//! | `challenge` | what a name shows to an ACME server that checks it (TLS-ALPN-01) |
 //! | `callbacks` | what BoringSSL calls meanwhile: for the ClientHello, for client certificates |
 //! | `refusal` | why a handshake did not succeed |
 //! | `session`, `wire` | an established connection: plaintext on one side, [`Wire`] on the other |
@@ -38,6 +39,7 @@ mod asked;
 mod callbacks;
 mod candidates;
 mod chain;
+mod challenge;
 mod constraints;
 mod crl;
 mod der;
@@ -77,6 +79,7 @@ pub use algorithms::{Groups, GroupsError, Protocol};
 pub use anchor::AnchorLimit;
 pub use asked::Unasked;
 pub use chain::Chain;
+pub use challenge::Challenge;
 pub use crl::{
     Crl, CrlError, CrlPolicy, CrlSet, ListError, Scope, is_newer, read_lists, split_lists,
 };

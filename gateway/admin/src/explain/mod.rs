@@ -46,7 +46,7 @@ const REFUSALS: [Refusal; 13] = [
 ];
 
 /// Every end of a connection.
-const STOPS: [Stop; 16] = [
+const STOPS: [Stop; 17] = [
     Stop::Closed,
     Stop::Handshake(Refusal::Protocol),
     Stop::HandshakeTimeout,
@@ -62,6 +62,7 @@ const STOPS: [Stop; 16] = [
     Stop::ClientShare,
     Stop::Shed,
     Stop::ProxyHeader,
+    Stop::AcmeChallenge,
     Stop::TooMany,
 ];
 
@@ -159,10 +160,11 @@ mod tests {
             Stop::ClientShare => 12,
             Stop::Shed => 13,
             Stop::ProxyHeader => 14,
-            Stop::TooMany => 15,
+            Stop::AcmeChallenge => 15,
+            Stop::TooMany => 16,
         };
         assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..13));
-        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..16));
+        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..17));
     }
 
     /// What a page says of words is what the command says.

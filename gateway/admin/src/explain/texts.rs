@@ -87,6 +87,7 @@ pub(super) fn stop(stop: Stop) -> Text {
         Stop::Tunnel => ("The connection became a WebSocket, and it ended", "Normal; the request line's `error` says if it broke"),
         Stop::ClientShare => ("Closed at once: clients of its prefix (an IPv4 address, an IPv6 /64) have as many connections as `limit.client_connections` allows, or open files run short and they have many", "The gateway's log names the prefix. Raise the key; name balancers and proxies of your own in `limit.client_exempt`"),
         Stop::Shed => ("Open files or memory ran short, and clients of its prefix held the most: they give back half", "The gateway's log names the prefix. Raise `LimitNOFILE` or the memory, or lower `limit.client_connections`, `limit.client_streams`"),
+        Stop::AcmeChallenge => ("An ACME server has checked a name by TLS-ALPN-01: it was shown the certificate of its challenge, and nothing else was done", "Nothing is amiss"),
         Stop::ProxyHeader => ("It came from `proxy.protocol_from` and did not begin with a PROXY protocol header that is understood, or not within `timeout.handshake`; the log line's `detail` says what was amiss", "Let the balancer send one (HAProxy: `send-proxy-v2` behind `server`; nginx: `proxy_protocol on` of a stream), its health checks too (`check-send-proxy`); or take its address out of `proxy.protocol_from`"),
         Stop::TooMany => ("`limit.connections` was reached", "`postern_connections_refused_total`; raise the key and `LimitNOFILE`, or add a machine"),
     }

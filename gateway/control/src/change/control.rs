@@ -29,6 +29,7 @@ use crate::store::transaction::Transaction;
 use crate::store::{RedbStore, Store, StoreError, StoreOpenError, load, migrate};
 use rules::Program;
 use rules::geo::Geo;
+use snapshot::challenges::Challenges;
 use snapshot::http::reach::Reach;
 use snapshot::{Published, Snapshot};
 use vocabulary::hostname::HostName;
@@ -348,6 +349,29 @@ impl Control {
             }
             Err(error) => {
                 writer.parts.set_staples(before);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Says what ACME servers are shown that check names from now on.
+    ///
+    /// # Errors
+    /// The snapshot does not compile; what was shown before stays.
+    pub fn set_challenges(&self, challenges: Challenges) -> Result<(), ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        let before = writer.parts.challenges();
+        writer.parts.set_challenges(Arc::new(challenges));
+        let host = writer.default_host.as_ref();
+        let compiled = compile(&shared.model.load(), host, &shared.seal, &writer.parts);
+        match compiled {
+            Ok((snapshot, parts)) => {
+                shared.publish(&mut writer, snapshot, parts);
+                Ok(())
+            }
+            Err(error) => {
+                writer.parts.set_challenges(before);
                 Err(error.into())
             }
         }

@@ -33,6 +33,7 @@ use crate::model::revocation::OcspSettings;
 use crate::model::{HostRecord, Model, OriginSpec, Phase};
 use crate::store::seal::{Seal, SealError};
 use ::rules::{ListError, Lists, Program, RuleError};
+use snapshot::challenges::Challenges;
 use snapshot::http::reach::Reach;
 use snapshot::origins::OriginGroup;
 use snapshot::{DuplicateHost, Host, Snapshot};
@@ -134,6 +135,8 @@ pub(crate) struct Parts {
     system_bundle: u64,
     /// What names of origins mean.
     names: Arc<Names>,
+    /// What ACME servers are shown.
+    challenges: Arc<Challenges>,
 }
 
 /// An origin with what it was compiled from; `None` when it has to be compiled anew in any case, and
@@ -239,6 +242,16 @@ impl Parts {
         self.staples = staples;
     }
 
+    /// What ACME servers are shown.
+    pub(crate) fn challenges(&self) -> Arc<Challenges> {
+        self.challenges.clone()
+    }
+
+    /// Has ACME servers shown something else.
+    pub(crate) fn set_challenges(&mut self, challenges: Arc<Challenges>) {
+        self.challenges = challenges;
+    }
+
     /// Nothing but what responders have answered, what is known of origins' addresses, and where
     /// tenants' origins may be.
     pub(crate) fn with_what_was_learnt_of(other: &Self) -> Self {
@@ -250,6 +263,7 @@ impl Parts {
             staples: other.staples.clone(),
             system_bundle: other.system_bundle,
             names: other.names.clone(),
+            challenges: other.challenges.clone(),
             ..Self::default()
         }
     }
@@ -392,6 +406,7 @@ pub(crate) fn compile(
         staples: last.staples.clone(),
         system_bundle: last.system_bundle,
         names: last.names.clone(),
+        challenges: last.challenges.clone(),
         ..Parts::default()
     };
     parts.responders(model, last);
@@ -473,7 +488,8 @@ pub(crate) fn compile(
         });
     }
     let snapshot = Snapshot::new(model.revision, model.trust_epoch, hosts, default_host)?;
-    Ok((snapshot.withholding(withheld(model)), parts))
+    let snapshot = snapshot.withholding(withheld(model));
+    Ok((snapshot.showing(parts.challenges.clone()), parts))
 }
 
 fn zone_name(model: &Model, host: &HostRecord) -> Arc<str> {

@@ -59,6 +59,12 @@ pub(super) async fn shake_hands(
             outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
         }
     }
+    if matches!(outcome, Ok(Ok(true))) && acceptor.is_challenge(stream.session()) {
+        tracing::debug!(%client, "an ACME server was shown the certificate that it asked for");
+        drop(tokio::time::timeout(tunables.header_timeout, stream.flush()).await);
+        stream.linger().await;
+        return Err(Stop::AcmeChallenge);
+    }
     let established = match outcome {
         Ok(Ok(true)) => acceptor.establish(stream.session()),
         // No client is let in half way.

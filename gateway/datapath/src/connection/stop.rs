@@ -48,6 +48,8 @@ pub enum Stop {
     ClientShare,
     /// Descriptors or memory ran short, and its client held the most.
     Shed,
+    /// An ACME server has checked the name of a host (TLS-ALPN-01).
+    AcmeChallenge,
     /// It came from `proxy.protocol_from` and did not begin with a PROXY protocol header.
     ProxyHeader,
 }
@@ -61,6 +63,7 @@ impl Stop {
             | Self::IdleTimeout
             | Self::Drained
             | Self::CertificateLost
+            | Self::AcmeChallenge
             | Self::Tunnel => None,
             Self::Handshake(_)
             | Self::HandshakeTimeout
@@ -95,6 +98,7 @@ impl Stop {
             Self::TooMany => "too_many_connections",
             Self::ClientShare => "client_share",
             Self::Shed => "shed",
+            Self::AcmeChallenge => "acme_challenge",
             Self::ProxyHeader => "proxy_header",
         }
     }

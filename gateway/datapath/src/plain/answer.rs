@@ -1,7 +1,10 @@
 //! What is answered to a plain request: pure, from its head and what hosts there are.
 //!
 //! Nothing of the request goes into an answer but the path behind a host's own name, and that only
-//! when it is visible ASCII.
+//! when it is visible ASCII. What an ACME server is answered was made by the control plane.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::StatusCode;
 
@@ -29,7 +32,7 @@ pub(super) enum Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     /// Where to, if it is a redirect.
     pub(super) location: Option<String>,
     pub(super) outcome: Outcome,
@@ -39,7 +42,7 @@ impl Answer {
     pub(super) fn new(status: StatusCode, text: &'static str, outcome: Outcome) -> Self {
         Self {
             status,
-            text,
+            text: text.into(),
             location: None,
             outcome,
         }
@@ -51,12 +54,20 @@ impl Answer {
     }
 }
 
-/// The answer of a listener. `is_host` tells of a canonical name whether it is a host's; `port` is
-/// that of HTTPS.
+/// The hosts that plain HTTP knows of.
+pub(super) trait Hosts {
+    /// Whether a canonical name is a host's.
+    fn is_host(&self, name: &str) -> bool;
+
+    /// What an ACME server is answered that asks a canonical name for this path.
+    fn challenge(&self, name: &str, path: &str) -> Option<Arc<str>>;
+}
+
+/// The answer of a listener. `port` is that of HTTPS.
 pub(super) fn answer(
     role: Role,
     asked: Asked<'_>,
-    is_host: impl Fn(&str) -> bool,
+    hosts: &impl Hosts,
     condition: Condition,
     port: usize,
 ) -> Answer {
@@ -76,7 +87,9 @@ pub(super) fn answer(
                 return Answer::refused(StatusCode::METHOD_NOT_ALLOWED);
             }
             // A host's paths are its own: balancers ask by address, or by no name at all.
-            redirect(asked, is_host, port, is_read)
+            challenge(asked, hosts)
+                .filter(|_| is_read)
+                .or_else(|| redirect(asked, hosts, port, is_read))
                 .or_else(|| health(asked.target, condition).filter(|_| is_read))
                 .unwrap_or_else(|| {
                     let text = "there is no such host here\n";
@@ -96,17 +109,25 @@ fn health(target: &[u8], condition: Condition) -> Option<Answer> {
     Some(Answer::new(status, text, Outcome::Health))
 }
 
+/// To an ACME server; `None` when it has not asked for this to be checked.
+fn challenge(asked: Asked<'_>, hosts: &impl Hosts) -> Option<Answer> {
+    let (authority, path) = split(asked.target);
+    let authority = std::str::from_utf8(authority.or(asked.host)?).ok()?;
+    let name = canonical(authority).ok()?;
+    let proof = hosts.challenge(&name, std::str::from_utf8(path).ok()?)?;
+    let answer = Answer::new(StatusCode::OK, "", Outcome::AcmeChallenge);
+    let text = proof.to_string().into();
+    Some(Answer { text, ..answer })
+}
+
 /// To HTTPS; `None` when no host of ours is asked for.
-fn redirect(
-    asked: Asked<'_>,
-    is_host: impl Fn(&str) -> bool,
-    port: usize,
-    is_read: bool,
-) -> Option<Answer> {
+fn redirect(asked: Asked<'_>, hosts: &impl Hosts, port: usize, is_read: bool) -> Option<Answer> {
     let (authority, path) = split(asked.target);
     // RFC 9112 §3.2.2: a target in absolute form says it, whatever `Host` says.
     let authority = std::str::from_utf8(authority.or(asked.host)?).ok()?;
-    let name = canonical(authority).ok().filter(|name| is_host(name))?;
+    let name = canonical(authority)
+        .ok()
+        .filter(|name| hosts.is_host(name))?;
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
     let path = std::str::from_utf8(path)
         .ok()
@@ -154,18 +175,33 @@ fn split(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
 mod tests {
     use super::*;
 
+    struct World;
+
+    impl Hosts for World {
+        fn is_host(&self, name: &str) -> bool {
+            name == "api.example.test" || name.ends_with(".wild.example.test")
+        }
+
+        fn challenge(&self, name: &str, path: &str) -> Option<Arc<str>> {
+            let asked = (name, path);
+            let known = [
+                ("api.example.test", "/.well-known/acme-challenge/one"),
+                ("new.example.test", "/.well-known/acme-challenge/two"),
+            ];
+            known.contains(&asked).then(|| "proof".into())
+        }
+    }
+
     fn location(method: &str, target: &str, host: Option<&str>, port: usize) -> (u16, String) {
-        let is_host =
-            |name: &str| name == "api.example.test" || name.ends_with(".wild.example.test");
         let asked = Asked {
             method: method.as_bytes(),
             target: target.as_bytes(),
             host: host.map(str::as_bytes),
         };
-        let answer = answer(Role::Redirects, asked, is_host, Condition::Ready, port);
+        let answer = answer(Role::Redirects, asked, &World, Condition::Ready, port);
         let shown = answer
             .location
-            .unwrap_or_else(|| answer.text.trim_end().into());
+            .unwrap_or_else(|| answer.text.trim_end().to_owned());
         (answer.status.as_u16(), shown)
     }
 
@@ -263,6 +299,52 @@ mod tests {
     }
 
     #[test]
+    fn an_acme_server_is_answered_what_it_asked_for_and_anybody_else_is_redirected() {
+        let one = "/.well-known/acme-challenge/one";
+        let two = "/.well-known/acme-challenge/two";
+        for (method, target, host, expected) in [
+            ("GET", one, "api.example.test", (200, "proof")),
+            ("HEAD", one, "API.example.test.:80", (200, "proof")),
+            // Before there is a host to redirect to.
+            ("GET", two, "new.example.test", (200, "proof")),
+            (
+                "GET",
+                "http://new.example.test/.well-known/acme-challenge/two",
+                "evil.test",
+                (200, "proof"),
+            ),
+            (
+                "POST",
+                one,
+                "api.example.test",
+                (
+                    308,
+                    "https://api.example.test/.well-known/acme-challenge/one",
+                ),
+            ),
+            // Of another name: the host's origin may have asked for it.
+            (
+                "GET",
+                two,
+                "api.example.test",
+                (
+                    301,
+                    "https://api.example.test/.well-known/acme-challenge/two",
+                ),
+            ),
+            (
+                "GET",
+                one,
+                "new.example.test",
+                (421, "there is no such host here"),
+            ),
+        ] {
+            let (status, shown) = location(method, target, Some(host), 443);
+            assert_eq!((status, &*shown), expected, "{method} {target} {host}");
+        }
+    }
+
+    #[test]
     fn health_says_how_it_is_and_nothing_else() {
         for (method, target, condition, status, text) in [
             ("GET", "/livez", Condition::Draining, 200, "ok"),
@@ -289,7 +371,7 @@ mod tests {
                 target: target.as_bytes(),
                 host: Some(b"api.example.test"),
             };
-            let answer = answer(Role::Health, asked, |_| true, condition, 443);
+            let answer = answer(Role::Health, asked, &World, condition, 443);
             let found = (
                 answer.status.as_u16(),
                 answer.text.trim_end(),

@@ -1,4 +1,4 @@
-//! Plain HTTP in front: redirects to HTTPS, and health checks.
+//! Plain HTTP in front: redirects to HTTPS, ACME challenges, and health checks.
 //!
 //! `listen.http` faces strangers and has a thread of its own, with tokio's sockets; `health.listen`
 //! is for balancers, and is served by the thread of the control plane, whose life it tells of. One
@@ -35,6 +35,8 @@ vocabulary::words! {
     pub enum Outcome("an outcome of plain HTTP", without serde) {
         /// Redirected to HTTPS.
         Redirected = "redirected",
+        /// A challenge of an ACME server was answered (HTTP-01).
+        AcmeChallenge = "acme_challenge",
         /// A health check was answered.
         Health = "health",
         /// It asked for a host that is not here (421), or for something that is not there (404).

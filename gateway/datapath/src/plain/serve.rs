@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::answer::{Answer, Asked, Condition, answer};
+use super::answer::{Answer, Asked, Condition, Hosts, answer};
 use super::{Outcome, Role, Surroundings};
 use crate::limits::{
     DRAIN_POLL, PLAIN_CONNECTIONS_MAX, PLAIN_HEAD_BYTES_MAX, PLAIN_LINGER, PLAIN_LINGER_BYTES_MAX,
@@ -27,6 +27,17 @@ use crate::limits::{
 use crate::proxy_protocol::{Found, parse};
 use crate::shares::Seat;
 use crate::worker::Placement;
+use snapshot::Snapshot;
+
+impl Hosts for Snapshot {
+    fn is_host(&self, name: &str) -> bool {
+        self.host(name).is_some()
+    }
+
+    fn challenge(&self, name: &str, path: &str) -> Option<Arc<str>> {
+        self.challenges.answer(name, path)
+    }
+}
 
 /// A listener, to its connections.
 pub(super) struct Entry {
@@ -216,8 +227,7 @@ async fn ask(
                 };
                 let port = entry.around.shared.live.load().http_redirect_port;
                 let snapshot = entry.around.shared.published.load();
-                let is_host = |name: &str| snapshot.host(name).is_some();
-                let answer = answer(entry.role, asked, is_host, entry.condition(), port);
+                let answer = answer(entry.role, asked, &*snapshot, entry.condition(), port);
                 return Ok((answer, request.reply));
             }
             Err(refused) => {
@@ -235,7 +245,7 @@ fn written(answer: Answer, mut reply: Reply) -> Vec<u8> {
     let mut headers = HeaderMap::new();
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, plain);
-    if answer.outcome == Outcome::Health {
+    if matches!(answer.outcome, Outcome::Health | Outcome::AcmeChallenge) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if answer.status == StatusCode::METHOD_NOT_ALLOWED {

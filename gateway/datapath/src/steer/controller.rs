@@ -130,6 +130,14 @@ impl Controller {
             .iter()
             .map(|host| host.name().clone())
             .collect();
+        // So that an ACME server that checks a name is not taken for a stranger.
+        for name in snapshot.challenges.names() {
+            if let Ok(name) = HostName::parse(name)
+                && !state.hosts.contains(&name)
+            {
+                state.hosts.push(name);
+            }
+        }
         let before = std::mem::take(&mut state.zones);
         for host in &snapshot.hosts {
             let zone = state.zone_number(&host.zone_id);

@@ -265,7 +265,7 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Hosts>, client: &Client<'_>) -
 }
 
 /// Moves bytes, and answers the alert that is in them in clear (RFC 8446 §6, §5.1).
-fn carry(from: &mut Wire, to: &mut Wire) -> Option<u8> {
+pub(super) fn carry(from: &mut Wire, to: &mut Wire) -> Option<u8> {
     let bytes = from.swap_outgoing(Vec::new());
     let alert = match bytes.as_slice() {
         [21, 3, _, 0, 2, 2, alert] => Some(*alert),

@@ -1,5 +1,6 @@
 //! The room's tests: whole handshakes in memory, verified certificates of every kind.
 
+mod challenges;
 mod handshakes;
 mod lists;
 mod names;
