@@ -6,6 +6,7 @@
 
 use super::key_macros::{auto_number, duration, number, path_or_none, switch};
 use super::keys_end as end;
+use super::keys_certificates as certificates;
 use super::keys_front as front;
 use super::kind::{Change, Kind};
 use super::network::Networks;
@@ -13,7 +14,7 @@ use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
 use crate::limits;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{HostMetrics, KeyExchange, StapleMode, TlsVersion};
+use vocabulary::settings::{HostMetrics, KeyExchange, TlsVersion};
 
 /// One configuration key.
 pub struct Key {
@@ -69,11 +70,6 @@ const GROUP_ALIASES: &[(&str, &str)] = &[
 const TLS_VERSIONS: &[(&str, TlsVersion)] =
     &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
-const STAPLE_MODES: &[(&str, StapleMode)] = &[
-    ("off", StapleMode::Off),
-    ("must-staple", StapleMode::MustStaple),
-    ("on", StapleMode::On),
-];
 const HOST_METRICS: &[(&str, HostMetrics)] =
     &[("brief", HostMetrics::Brief), ("full", HostMetrics::Full)];
 
@@ -619,17 +615,16 @@ pub static KEYS: &[Key] = &[
         limits::TICKET_ROTATION_MAX,
         "How often session tickets get a new key; the one before still opens tickets while they live."
     ),
-    Key {
-        name: "ocsp.staple",
-        kind: Kind::Word(&["off", "must-staple", "on"]),
-        default: "must-staple",
-        change: Change::Live,
-        doc: "Which server certificates' OCSP responders are asked, so that clients get the answer with the certificate: those of certificates that clients refuse without it (`must-staple`, RFC 7633), of all that name one (`on`), or none (`off`).",
-        set: |config, text| {
-            value::word(text, STAPLE_MODES).map(|mode| config.tunables.ocsp_staple = mode)
-        },
-        show: |config| value::show_word(&config.tunables.ocsp_staple, STAPLE_MODES),
-    },
+    certificates::OCSP_STAPLE,
+    certificates::ACME_DIRECTORY,
+    certificates::ACME_STAGING,
+    certificates::ACME_TERMS_AGREED,
+    certificates::ACME_CONTACT,
+    certificates::ACME_CHALLENGE,
+    certificates::ACME_CA_FILE,
+    certificates::ACME_ORDERS_PER_HOUR,
+    certificates::ACME_EAB_KEY_ID,
+    certificates::ACME_EAB_KEY_FILE,
     Key {
         name: "metrics.hosts",
         kind: Kind::Word(&["brief", "full"]),

@@ -20,7 +20,7 @@ pub(super) const LISTEN_HTTP: Key = Key {
     kind: Kind::AddressesOrOff,
     default: "off",
     change: Change::Restart,
-    doc: "Where plain HTTP is answered, as in `*:80`, or `off`: requests for hosts that exist are redirected to HTTPS, all others get 421, but for `/livez` and `/readyz`.",
+    doc: "Where plain HTTP is answered, as in `*:80`, or `off`: requests for hosts that exist are redirected to HTTPS, all others get 421, but for `/livez` and `/readyz`, and ACME servers their answers.",
     set: |config, text| {
         config.listen_http.clear();
         if text == "off" || text.is_empty() {

@@ -117,3 +117,49 @@ fn groups_are_words_of_which_each_is_there_once() {
     let error = Config::parse("p.conf".as_ref(), "tls.min_version = 1.1\n").unwrap_err();
     assert!(error.to_string().contains("1:19"), "{error}");
 }
+
+#[test]
+fn what_acme_needs_is_told() {
+    let parsed = |text: &str| {
+        let parsed = Config::parse("p.conf".as_ref(), text);
+        parsed.map_err(|error| error.to_string())
+    };
+    let whole = "listen.http = *:80\nacme.terms_agreed = on\n\
+                 acme.directory = https://acme.test/dir\nacme.contact = ops@a.test\n";
+    let config = parsed(whole).unwrap();
+    assert_eq!(
+        config.acme.directory.as_deref(),
+        Some("https://acme.test/dir")
+    );
+    assert_eq!(config.acme.orders_per_hour, 50);
+    for (more, told) in [
+        ("acme.directory = http://acme.test/dir", "https://"),
+        ("acme.directory = https:///dir", "names no server"),
+        ("acme.directory = https://me@acme.test/dir", "not the URL"),
+        ("acme.directory = https://acme.test/d ir", "not the URL"),
+        ("acme.contact = ops", "mail address"),
+        ("acme.contact = a@b.test,c@d.test", "mail address"),
+        ("acme.orders_per_hour = 0", "from 1 to 1000"),
+        ("acme.challenge = dns-01", "http-01"),
+        ("acme.terms_agreed = off", "acme.terms_agreed = on"),
+        ("listen.http = off", "acme.challenge = tls-alpn-01"),
+        (
+            "acme.directory = none\nacme.staging = https://a.test/",
+            "without `acme.directory`",
+        ),
+        ("acme.eab_key_id = one", "`acme.eab_key_file`"),
+        ("acme.eab_key_file = /key", "`acme.eab_key_id`"),
+    ] {
+        // A key is set once.
+        let keys: Vec<&str> = more
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        let is_other = |line: &&str| !keys.iter().any(|key| line.split(' ').next() == Some(key));
+        let rest: Vec<&str> = whole.lines().filter(is_other).collect();
+        let error = parsed(&format!("{}\n{more}\n", rest.join("\n"))).unwrap_err();
+        assert!(error.contains(told), "{more}: {error}");
+    }
+    let tls = whole.replace("listen.http = *:80", "acme.challenge = tls-alpn-01");
+    assert!(parsed(&tls).is_ok());
+}

@@ -45,6 +45,12 @@ pub enum Kind {
     AddressOrOff,
     /// A host name, or `none`.
     HostOrNone,
+    /// An `https://` URL, or `none`.
+    UrlOrNone,
+    /// A mail address, or `none`.
+    MailOrNone,
+    /// A word without blanks, or `none`.
+    WordOrNone,
     /// A path.
     Path,
     /// A path, or `none`.
@@ -88,6 +94,9 @@ impl Kind {
             }
             Self::AddressOrOff => "an address with a port, or `off`".into(),
             Self::HostOrNone => "a host name, or `none`".into(),
+            Self::UrlOrNone => "an `https://` URL, or `none`".into(),
+            Self::MailOrNone => "a mail address, or `none`".into(),
+            Self::WordOrNone => "a word, or `none`".into(),
             Self::Path => "a path".into(),
             Self::PathOrNone => "a path, or `none`".into(),
             Self::PathOrAuto => "`auto` or a path".into(),

@@ -27,6 +27,7 @@ pub mod fuzz;
 mod key_macros;
 mod keys;
 mod keys_end;
+mod keys_certificates;
 mod keys_front;
 #[cfg(test)]
 mod keys_tests;
@@ -56,7 +57,9 @@ use files::Source;
 use network::Networks;
 use reader::{Reader, find};
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{ClientHeader, HostMetrics, KeyExchange, StapleMode, TlsVersion};
+use vocabulary::settings::{
+    AcmeChallenge, ClientHeader, HostMetrics, KeyExchange, StapleMode, TlsVersion,
+};
 
 /// The configuration of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,8 +110,33 @@ pub struct Config {
     pub steer_synproxy: bool,
     /// Workers of hosts, by `host/NAME/workers`.
     pub pins: Pins,
+    /// Where hosts have their certificates from that ask for it.
+    pub acme: Acme,
     /// What can be changed while the gateway runs.
     pub tunables: Tunables,
+}
+
+/// The ACME server that certificates come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acme {
+    /// The URL of its directory; without one nothing is asked for.
+    pub directory: Option<String>,
+    /// The URL of a directory that is tried before it.
+    pub staging: Option<String>,
+    /// Its terms are agreed to.
+    pub terms_agreed: bool,
+    /// A mail address for it.
+    pub contact: Option<String>,
+    /// How it checks names.
+    pub challenge: AcmeChallenge,
+    /// The CAs that its own certificate may be signed by; the system's without.
+    pub ca_file: Option<PathBuf>,
+    /// Orders in an hour.
+    pub orders_per_hour: u32,
+    /// The name of the key of external account binding.
+    pub eab_key_id: Option<String>,
+    /// The file with that key.
+    pub eab_key_file: Option<PathBuf>,
 }
 
 /// Workers of hosts by configuration, numbers counted from 0.
@@ -334,6 +362,7 @@ impl Default for Config {
             steer_synproxy: false,
             steer_interfaces: SteerInterfaces::default(),
             pins: Pins::new(),
+            acme: Acme::default(),
             tunables: Tunables::default(),
         };
         for key in KEYS {
@@ -497,6 +526,7 @@ impl Config {
                 format!("set `admin.tls_certificate` and `admin.tls_key`, or write `127.0.0.1:{}` and use an SSH tunnel", admin.port()),
             ));
         }
+        found.extend(self.acme_conflicts());
         found.extend(self.taken_addresses());
         let paths = [
             ("store.path", Some(&self.store_path)),
@@ -520,6 +550,46 @@ impl Config {
 }
 
 impl Config {
+    /// What the keys of ACME lack.
+    fn acme_conflicts(&self) -> Vec<(&'static str, String, String)> {
+        let acme = &self.acme;
+        let mut found = Vec::new();
+        if acme.directory.is_some() && !acme.terms_agreed {
+            found.push((
+                "acme.directory",
+                "`acme.directory` is there, and the server's terms are not agreed to".into(),
+                "read them (the directory names them as `termsOfService`) and set `acme.terms_agreed = on`".into(),
+            ));
+        }
+        if acme.directory.is_none() && acme.staging.is_some() {
+            found.push((
+                "acme.staging",
+                "`acme.staging` is there without `acme.directory`".into(),
+                "to try things out, name the staging server as `acme.directory`".into(),
+            ));
+        }
+        let is_http = acme.challenge == AcmeChallenge::Http01;
+        if acme.directory.is_some() && is_http && self.listen_http.is_empty() {
+            found.push((
+                "acme.challenge",
+                "`acme.challenge` is `http-01`, and `listen.http`, which answers it, is off".into(),
+                "set `listen.http = *:80`, or `acme.challenge = tls-alpn-01`".into(),
+            ));
+        }
+        if acme.eab_key_id.is_some() != acme.eab_key_file.is_some() {
+            let (there, missing) = match &acme.eab_key_id {
+                Some(_) => ("acme.eab_key_id", "acme.eab_key_file"),
+                None => ("acme.eab_key_file", "acme.eab_key_id"),
+            };
+            found.push((
+                there,
+                format!("`{there}` is there without `{missing}`"),
+                format!("say both, or neither: set `{missing}` too"),
+            ));
+        }
+        found
+    }
+
     /// Addresses that two keys want.
     fn taken_addresses(&self) -> Vec<(&'static str, String, String)> {
         let one = |address: Option<SocketAddr>| address.into_iter().collect::<Vec<_>>();

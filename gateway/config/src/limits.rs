@@ -20,6 +20,10 @@ pub const STEER_RATE_CEILING: u64 = 1_000_000;
 /// Workers that `host/NAME/workers` may name: as many as the kernel's table keeps for a host, which
 /// the crate that fills that table asserts.
 pub const PINNED_WORKERS_MAX: usize = 8;
+/// Largest `acme.orders_per_hour`: no server is known that allows an account more. More is refused.
+pub const ACME_ORDERS_CEILING: u64 = 1_000;
+/// Bytes of a URL, a mail address or a name of a key. A longer one is refused.
+pub const URL_BYTES_MAX: usize = 2_048;
 /// Interfaces in `steer.interfaces`. More are refused.
 pub const STEER_INTERFACES_MAX: usize = 64;
 /// Bytes of one configuration file. A complete file with every key and its description has about

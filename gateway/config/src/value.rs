@@ -359,6 +359,50 @@ pub(super) fn path(text: &str) -> Result<PathBuf, ValueError> {
     Ok(PathBuf::from(text))
 }
 
+/// An `https://` URL with a host, without a user and without a fragment.
+pub(super) fn https_url(text: &str) -> Result<String, ValueError> {
+    let help = "write it as in `https://acme.example.com/directory`";
+    let refused = |why: &str| Err(ValueError::whole(text, format!("`{text}` {why}")).help(help));
+    let Some(rest) = text.strip_prefix("https://") else {
+        return refused("does not begin with `https://`");
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.is_empty() || authority.starts_with(':') {
+        return refused("names no server");
+    }
+    let is_foreign = |one: char| !one.is_ascii_graphic() || matches!(one, '#' | '"' | '<' | '>');
+    if text.len() > limits::URL_BYTES_MAX || text.contains(is_foreign) || authority.contains('@') {
+        return refused("is not the URL of a directory");
+    }
+    Ok(text.to_owned())
+}
+
+/// A mail address, as far as it matters: who gets it decides.
+pub(super) fn mail(text: &str) -> Result<String, ValueError> {
+    let parts = text.split_once('@');
+    let is_foreign = |one: char| !one.is_ascii_graphic() || matches!(one, ',' | '?' | '<' | '>');
+    let good = parts.is_some_and(|(user, server)| {
+        !user.is_empty() && !server.is_empty() && !server.contains('@')
+    });
+    if !good || text.len() > limits::URL_BYTES_MAX || text.contains(is_foreign) {
+        let help = "write one, as in `ops@example.com`";
+        return Err(ValueError::whole(text, format!("`{text}` is not a mail address")).help(help));
+    }
+    Ok(text.to_owned())
+}
+
+/// Visible ASCII without a blank.
+pub(super) fn plain_word(text: &str) -> Result<String, ValueError> {
+    let good = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !good || text.len() > limits::URL_BYTES_MAX {
+        return Err(ValueError::whole(
+            text,
+            format!("`{text}` is not one word of visible ASCII"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// Names as the kernel allows them (`dev_valid_name`): 15 bytes, no slash, no blank.
 pub(super) fn interfaces(text: &str) -> Result<SteerInterfaces, ValueError> {
     if text == "auto" {

@@ -104,6 +104,18 @@ words! {
 }
 
 words! {
+    /// How an ACME server checks that a name is answered here (RFC 8555 §8).
+    #[derive(Default)]
+    pub enum AcmeChallenge("a kind of ACME challenge", without serde) {
+        /// It asks for a token over plain HTTP, port 80.
+        #[default]
+        Http01 = "http-01",
+        /// It shakes hands, port 443 (RFC 8737).
+        TlsAlpn01 = "tls-alpn-01",
+    }
+}
+
+words! {
     /// How much the metrics say of each host.
     #[derive(Default)]
     pub enum HostMetrics("a way to measure hosts", without serde) {
