@@ -172,6 +172,7 @@ fn configure(control: &Control, origin: SocketAddr) {
         client: ClientSettings::default(),
         tls_min_version: None,
         request_body_max: None,
+        acme: false,
         certificate: None,
         other_certificate: None,
     };

@@ -109,6 +109,7 @@ pub fn seed(directory: &Path, origins: Addresses) -> Result<Store> {
                 client: vocabulary::settings::ClientSettings::default(),
                 tls_min_version: None,
                 request_body_max: None,
+                acme: false,
                 certificate: None,
                 other_certificate: None,
             },

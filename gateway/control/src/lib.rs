@@ -29,7 +29,7 @@ pub use self::change::following::{Fed, Feed, FollowError};
 pub use self::change::intent::{Grant, Intent};
 pub use self::change::{Control, Options};
 pub use self::compile::origin::names::Names;
-pub use self::compile::origin::{OriginError, origins};
+pub use self::compile::origin::{OriginError, origins, system_bundle};
 pub use self::compile::{CompileError, FieldError, Staples};
 pub use self::document::{Applied, ApplyOptions, BackupCopy, Document, DocumentChange};
 pub use self::model::client_certificate::Status;
@@ -44,9 +44,10 @@ pub use self::model::secret::Secret;
 pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
 pub use self::model::{
-    AddressSpec, Associations, Authority, AuthorityKind, AuthoritySet, EjectionSpec, HealthKind,
-    HealthSpec, HostRecord, LimitsSpec, Model, OriginPatch, OriginRecord, OriginSpec, Phase,
-    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, TimeoutsSpec, Zone,
+    AcmeAccount, AcmeOrder, AddressSpec, Associations, Authority, AuthorityKind, AuthoritySet,
+    EjectionSpec, HealthKind, HealthSpec, HostRecord, LimitsSpec, Model, OriginPatch, OriginRecord,
+    OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey,
+    TimeoutsSpec, Zone,
 };
 pub use self::operations::associations::AssociationsChange;
 pub use self::operations::client_certificates::{

@@ -149,6 +149,9 @@ pub const ORIGIN_TIME_MAX_SEC: u32 = 3_600;
 /// Longest that one health check may take, in seconds: while it does it has one of the places that
 /// its zone shares with the others. More is refused.
 pub const HEALTH_TIMEOUT_MAX_SEC: u32 = 30;
+/// Bytes that are kept of why an order of ACME brought no certificate: servers say it at length. The
+/// rest is left out.
+pub const ACME_ERROR_BYTES_MAX: usize = 500;
 /// Bytes of the expression that requests are balanced by.
 pub const HASH_BY_BYTES_MAX: usize = 1_024;
 /// Bytes of the path, or of the service's name, that a health check asks for.

@@ -14,6 +14,7 @@ use crate::change::control::Shared;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::intent::Intent;
 use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX, SEEN_REVISIONS_MAX};
+use crate::model::acme::{AcmeAccount, AcmeOrder};
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
 use crate::model::moment::Moment;
@@ -245,6 +246,9 @@ impl<'c> Draft<'c> {
 
     pub(crate) fn put_host(&mut self, host: HostRecord) {
         self.data_path = true;
+        if !host.acme {
+            self.remove_acme_order(&host.name);
+        }
         self.write(
             Table::Hosts,
             host.name.as_str().as_bytes().to_vec(),
@@ -259,7 +263,35 @@ impl<'c> Draft<'c> {
         if let Some(host) = Arc::make_mut(&mut self.model.hosts).remove(name) {
             self.data_path = true;
             self.write(Table::Hosts, name.as_str().as_bytes().to_vec(), None);
+            self.remove_acme_order(name);
             self.note(Noun::Host, name, Some(&*host), None);
+        }
+    }
+
+    pub(crate) fn put_acme_account(&mut self, account: AcmeAccount) {
+        let directory = account.directory.clone();
+        let key = keys::acme_key(keys::ACME_ACCOUNTS, &directory);
+        self.write(Table::Meta, key, Some(encode(&account)));
+        let old = self.model.acme_accounts.get(&directory).cloned();
+        let noun = Noun::AcmeAccount;
+        self.note(noun, &directory, old.as_deref(), Some(&account));
+        Arc::make_mut(&mut self.model.acme_accounts).insert(directory, Arc::new(account));
+    }
+
+    pub(crate) fn put_acme_order(&mut self, order: AcmeOrder) {
+        let host = order.host.clone();
+        let key = keys::acme_key(keys::ACME_ORDERS, host.as_str());
+        self.write(Table::Meta, key, Some(encode(&order)));
+        let old = self.model.acme_orders.get(&host).cloned();
+        self.note(Noun::AcmeOrder, &host, old.as_deref(), Some(&order));
+        Arc::make_mut(&mut self.model.acme_orders).insert(host, Arc::new(order));
+    }
+
+    fn remove_acme_order(&mut self, host: &HostName) {
+        if self.model.acme_orders.contains_key(host) {
+            let key = keys::acme_key(keys::ACME_ORDERS, host.as_str());
+            self.write(Table::Meta, key, None);
+            Arc::make_mut(&mut self.model.acme_orders).remove(host);
         }
     }
 

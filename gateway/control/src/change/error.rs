@@ -61,6 +61,10 @@ vocabulary::words! {
         Rule = "rule",
         /// A version of a ruleset.
         RulesetVersion = "ruleset version",
+        /// An account at an ACME server.
+        AcmeAccount = "ACME account",
+        /// An order of a host's certificate at an ACME server.
+        AcmeOrder = "ACME order",
         /// An admin token.
         Token = "token",
         /// A list.

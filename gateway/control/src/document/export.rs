@@ -99,6 +99,12 @@ pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
         let found = model.server_certificates.get(&id?)?;
         Some(found.fingerprint_sha256.clone())
     };
+    // What ACME has brought is another one tomorrow.
+    let is_brought = |id: Option<Uuid>| {
+        let found = id.and_then(|id| model.server_certificates.get(&id));
+        found.is_some_and(|found| found.of_acme)
+    };
+    let own_choice = !(host.acme && is_brought(host.certificate));
     HostDocument {
         name: host.name.to_string(),
         origin: Some(origin(&host.origin)),
@@ -108,8 +114,9 @@ pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
         tell_reason: Some(host.client.tell_reason),
         tls_min_version: Some(host.tls_min_version),
         request_body_max: Some(host.request_body_max),
-        certificate: Some(print(host.certificate)),
-        other_certificate: Some(print(host.other_certificate)),
+        acme: Some(host.acme),
+        certificate: own_choice.then(|| print(host.certificate)),
+        other_certificate: own_choice.then(|| print(host.other_certificate)),
     }
 }
 
@@ -143,7 +150,9 @@ fn zone(
         managed = Some(found);
     }
     let certificates = model.server_certificates.values();
-    let mut certificates: Vec<_> = certificates.filter(|found| found.zone == id).collect();
+    let mut certificates: Vec<_> = certificates
+        .filter(|found| found.zone == id && !found.of_acme)
+        .collect();
     // The newest that covers a host is used: the last in the document is the newest.
     certificates.sort_by_key(|found| (found.modified_on, found.id));
     let mut server_certificates = Vec::new();

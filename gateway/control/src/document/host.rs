@@ -55,6 +55,7 @@ impl Apply<'_> {
                 client: client.apply(&ClientSettings::default()),
                 tls_min_version: wanted.tls_min_version.flatten(),
                 request_body_max: wanted.request_body_max.flatten(),
+                acme: wanted.acme.unwrap_or_default(),
                 certificate: certificate.flatten(),
                 other_certificate: other_certificate.flatten(),
             };
@@ -78,6 +79,7 @@ impl Apply<'_> {
             && wanted
                 .request_body_max
                 .is_none_or(|bytes| bytes == known.request_body_max)
+            && wanted.acme.is_none_or(|acme| acme == known.acme)
             && certificate.is_none_or(|id| id == known.certificate)
             && other_certificate.is_none_or(|id| id == known.other_certificate);
         if same {
@@ -89,6 +91,7 @@ impl Apply<'_> {
             client,
             tls_min_version: wanted.tls_min_version,
             request_body_max: wanted.request_body_max,
+            acme: wanted.acme,
             certificate,
             other_certificate,
         };

@@ -260,6 +260,9 @@ pub struct HostDocument {
         skip_serializing_if = "Option::is_none"
     )]
     pub request_body_max: Option<Option<u64>>,
+    /// Whether its certificate comes from ACME: neither it nor its key is in a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme: Option<bool>,
     /// SHA-256 of the server certificate that it must use; the newest that covers it by default.
     #[serde(
         default,

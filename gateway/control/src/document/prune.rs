@@ -51,7 +51,9 @@ impl Apply<'_> {
             // Some may have left with a host above.
             let model = self.model();
             for one in model.server_certificates.values() {
-                if one.zone != zone.id || named.contains(&one.fingerprint_sha256) {
+                // No document has those of ACME: they leave with their hosts.
+                let is_named = named.contains(&one.fingerprint_sha256) || one.of_acme;
+                if one.zone != zone.id || is_named {
                     continue;
                 }
                 if self.prune {

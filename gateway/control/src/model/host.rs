@@ -41,6 +41,9 @@ pub struct HostRecord {
     /// when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body_max: Option<u64>,
+    /// Its certificate comes from the ACME server of the configuration.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub acme: bool,
     /// The server certificate that it must use; `None` takes the newest of the zone that cover it,
     /// one of an elliptic-curve key and one of an RSA key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@
 //! Client certificates are too many for memory and stay in the store. The model has only what the
 //! data path needs of them: the revoked serials.
 
+pub(crate) mod acme;
 pub(crate) mod authority;
 pub(crate) mod client_certificate;
 pub(crate) mod hex;
@@ -29,6 +30,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use self::acme::{AcmeAccount, AcmeOrder};
 pub use self::authority::{Authority, AuthorityKind, AuthoritySet};
 pub use self::host::HostRecord;
 use self::id::{Id, Uuid};
@@ -78,6 +80,10 @@ pub struct Model {
     pub lists_revision: u64,
     /// By CA.
     pub revoked: Arc<BTreeMap<Uuid, Revoked>>,
+    /// Accounts at ACME servers, by the URL of the directory.
+    pub acme_accounts: Arc<BTreeMap<String, Arc<AcmeAccount>>>,
+    /// The last order of each host that has its certificate from ACME.
+    pub acme_orders: Arc<BTreeMap<HostName, Arc<AcmeOrder>>>,
     /// Revocation lists, by CA.
     pub crls: Arc<BTreeMap<Uuid, CrlRecord>>,
 }
@@ -99,6 +105,8 @@ impl Model {
             lists: Arc::default(),
             lists_revision: 0,
             revoked: Arc::default(),
+            acme_accounts: Arc::default(),
+            acme_orders: Arc::default(),
             crls: Arc::default(),
         }
     }

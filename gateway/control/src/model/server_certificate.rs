@@ -16,6 +16,8 @@ vocabulary::words! {
     pub enum ServerCertificateSource("a source of server certificates") {
         /// Brought by the user.
         Uploaded = "uploaded",
+        /// Brought by ACME. Records have it as a mark beside the source.
+        Acme = "acme",
         /// Signed by the development CA.
         Development = "development",
     }
@@ -71,6 +73,10 @@ pub struct ServerCertificate {
     /// It came with a host, and leaves with the last one that names it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub of_host: bool,
+    /// ACME has brought it, and renews it. Beside the source, so that an older Postern still reads the
+    /// record.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_acme: bool,
     /// When it came here.
     pub uploaded_on: Moment,
     /// When it was last changed.
@@ -89,6 +95,15 @@ impl ServerCertificate {
             return vec![why.into()];
         }
         self.stapling_flaw().into_iter().collect()
+    }
+
+    /// Where it came from.
+    #[must_use]
+    pub fn came_from(&self) -> ServerCertificateSource {
+        if self.of_acme {
+            return ServerCertificateSource::Acme;
+        }
+        self.source
     }
 
     /// Why nothing can be stapled to a certificate that clients refuse then.

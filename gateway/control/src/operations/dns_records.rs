@@ -206,6 +206,7 @@ impl<A: Changes> Control<A> {
                 client: ClientSettings::default(),
                 tls_min_version: None,
                 request_body_max: None,
+                acme: false,
                 certificate: None,
                 other_certificate: None,
             };

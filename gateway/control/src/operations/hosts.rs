@@ -14,6 +14,7 @@ use crate::change::{Changes, Control, Reads};
 use crate::limits::{ASSOCIATIONS_MAX, REQUEST_BODY_BYTES_MAX};
 use crate::model::id::{Id, Uuid};
 use crate::model::{AuthoritySet, HostRecord, Model, OriginPatch, OriginSpec, ServerKey, Zone};
+use crate::operations::acme;
 use crate::operations::host_certificates::{release, used};
 use crate::operations::loss::Loss;
 use crate::operations::origins::new_origin;
@@ -36,6 +37,9 @@ pub struct NewHost {
     pub tls_min_version: Option<TlsVersion>,
     /// Bytes that a request's body may have; `None` leaves it to the gateway's.
     pub request_body_max: Option<u64>,
+    /// Its certificate comes from the ACME server of the configuration; until then it uses what there
+    /// is.
+    pub acme: bool,
     /// The server certificate it must use; `None` takes the newest that cover it.
     pub certificate: Option<Uuid>,
     /// The one beside it, of the other kind of key.
@@ -55,6 +59,8 @@ pub struct HostPatch {
     pub tls_min_version: Option<Option<TlsVersion>>,
     /// Bytes that a request's body may have; `Some(None)` leaves it to the gateway's.
     pub request_body_max: Option<Option<u64>>,
+    /// Whether its certificate comes from the ACME server of the configuration.
+    pub acme: Option<bool>,
     /// The server certificate it must use; `Some(None)` goes back to the newest that covers it.
     pub certificate: Option<Option<Uuid>>,
     /// The one beside it, of the other kind of key; goes with the first when that is taken away.
@@ -123,6 +129,7 @@ fn check_belongs(
 }
 
 fn check(model: &Model, host: &HostRecord) -> Result<(), ChangeError> {
+    acme::check(host)?;
     if host
         .request_body_max
         .is_some_and(|bytes| bytes > REQUEST_BODY_BYTES_MAX)
@@ -257,6 +264,7 @@ impl<A: Changes> Control<A> {
                 client: new.client,
                 tls_min_version: new.tls_min_version,
                 request_body_max: new.request_body_max,
+                acme: new.acme,
                 certificate: new.certificate,
                 other_certificate: new.other_certificate,
                 created_on: draft.now,
@@ -283,6 +291,11 @@ impl<A: Changes> Control<A> {
             let found = found.ok_or_else(|| ChangeError::not_found(Noun::Host, name))?;
             let mut host = (**found).clone();
             let before = used(&draft.model, &host);
+            if let Some(acme) = patch.acme {
+                host.acme = acme;
+            }
+            let named = [patch.certificate, patch.other_certificate];
+            acme::check_choice(found, &host, named)?;
             let origin = patch.origin.map(|origin| origin.apply(&host.origin));
             if let Some(origin) = origin.filter(|origin| *origin != host.origin) {
                 host.origin = new_origin(draft, host.zone, origin)?;

@@ -1,6 +1,7 @@
 //! The operations of the control plane: `impl Control` blocks, one file per noun. What a user can
 //! ask for, with its validation, belongs here.
 
+pub(crate) mod acme;
 pub(crate) mod associations;
 pub(crate) mod authorities;
 pub(crate) mod blocked_networks;

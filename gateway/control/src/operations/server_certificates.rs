@@ -35,7 +35,7 @@ fn find(model: &Model, zone: Id, id: Uuid) -> Result<&Arc<ServerCertificate>, Ch
 
 /// Every host that had a certificate must still have one, or it would vanish from the network;
 /// and what a host must use must be there, for it, and of two kinds of keys.
-fn check_covered(before: &Model, after: &Model, id: Uuid) -> Result<(), ChangeError> {
+pub(crate) fn check_covered(before: &Model, after: &Model, id: Uuid) -> Result<(), ChangeError> {
     let (old, new) = (Lookup::new(before), Lookup::new(after));
     let uses = |host: &&Arc<HostRecord>| old.presented(host).iter().any(|found| found.id == id);
     for host in after.hosts.values().filter(uses) {
@@ -68,7 +68,7 @@ fn check_covered(before: &Model, after: &Model, id: Uuid) -> Result<(), ChangeEr
     Ok(())
 }
 
-fn fill(
+pub(crate) fn fill(
     draft: &Draft<'_>,
     chain: &ServerChain,
     id: Uuid,
@@ -93,6 +93,7 @@ fn fill(
         version: 1,
         source,
         of_host: false,
+        of_acme: false,
         uploaded_on: draft.now,
         modified_on: draft.now,
     })
@@ -260,7 +261,7 @@ fn development(draft: &mut Draft<'_>) -> Result<Arc<Authority>, ChangeError> {
     Ok(Arc::new(authority))
 }
 
-fn add(
+pub(crate) fn add(
     draft: &mut Draft<'_>,
     zone: Id,
     chain: &ServerChain,

@@ -14,6 +14,17 @@ pub(crate) const ACCOUNT_KEY: &[u8] = b"account";
 
 pub(crate) const PROOF_KEY: &[u8] = b"seal_proof";
 
+/// Accounts at ACME servers, by the URL of the directory. In the table of single values: an older
+/// Postern reads the store all the same, and only does not renew.
+pub(crate) const ACME_ACCOUNTS: &[u8] = b"acme_account/";
+
+/// The last ACME order of each host, by its name.
+pub(crate) const ACME_ORDERS: &[u8] = b"acme_order/";
+
+pub(crate) fn acme_key(prefix: &[u8], name: &str) -> Vec<u8> {
+    [prefix, name.as_bytes()].concat()
+}
+
 pub(crate) fn association_key(zone: Id, set: AuthoritySet) -> Vec<u8> {
     let authority = match set {
         AuthoritySet::Managed => [0; ID_BYTES],

@@ -16,14 +16,15 @@ use crate::model::revocation::{CrlRecord, Revoked};
 use crate::model::secret::Sealed;
 use crate::model::token::Token;
 use crate::model::{
-    Authority, AuthoritySet, HostRecord, Model, OriginRecord, RuleRecord, Ruleset,
-    ServerCertificate, Zone,
+    AcmeAccount, AcmeOrder, Authority, AuthoritySet, HostRecord, Model, OriginRecord, RuleRecord,
+    Ruleset, ServerCertificate, Zone,
 };
 use crate::pki::chain;
 use crate::pki::uploaded_crl;
 use crate::store::certificate_index::Index;
 use crate::store::keys::{
-    ACCOUNT_KEY, PROOF_KEY, TRUST_EPOCH_KEY, corrupt, decode, encode, part, rule_key,
+    ACCOUNT_KEY, ACME_ACCOUNTS, ACME_ORDERS, PROOF_KEY, TRUST_EPOCH_KEY, corrupt, decode, encode,
+    part, rule_key,
 };
 use crate::store::seal::{Seal, SealError};
 use crate::store::{Store, StoreError, Table, Write, migrate, order};
@@ -125,6 +126,22 @@ pub(crate) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
         Ok((certificate.id, Arc::new(certificate)))
     });
     model.server_certificates = Arc::new(certificates.collect::<Result<_, StoreError>>()?);
+
+    let table = Table::Meta;
+    let mut accounts = BTreeMap::new();
+    store.scan(table, ACME_ACCOUNTS, &mut |key, value| {
+        let account: AcmeAccount = decode(table, key, value)?;
+        accounts.insert(account.directory.clone(), Arc::new(account));
+        Ok(())
+    })?;
+    model.acme_accounts = Arc::new(accounts);
+    let mut orders = BTreeMap::new();
+    store.scan(table, ACME_ORDERS, &mut |key, value| {
+        let order: AcmeOrder = decode(table, key, value)?;
+        orders.insert(order.host.clone(), Arc::new(order));
+        Ok(())
+    })?;
+    model.acme_orders = Arc::new(orders);
 
     let mut associations = BTreeMap::new();
     store.scan(Table::Associations, b"", &mut |key, value| {

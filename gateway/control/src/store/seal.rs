@@ -263,6 +263,11 @@ pub(crate) fn server_certificate_purpose(id: Uuid) -> String {
     format!("server/{id}")
 }
 
+/// What the key of an account at an ACME server is sealed for.
+pub(crate) fn acme_account_purpose(directory: &str) -> String {
+    format!("acme/{directory}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ use snapshot::Published;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::MtlsMode;
 
+mod acme;
 mod authorities;
 mod changes;
 mod damage;
@@ -106,6 +107,7 @@ fn host(text: &str, mtls: MtlsMode) -> NewHost {
         client: vocabulary::settings::ClientSettings::default(),
         tls_min_version: None,
         request_body_max: None,
+        acme: false,
         certificate: None,
         other_certificate: None,
     }

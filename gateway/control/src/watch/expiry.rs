@@ -49,12 +49,12 @@ pub struct Expiring {
 }
 
 impl Expiring {
-    fn count(&mut self, end: i64, now: i64) {
+    fn count(&mut self, end: i64, now: i64, from_stage: usize) {
         if end < now {
             self.expired += 1;
             return;
         }
-        for (days, count) in &mut self.within {
+        for (days, count) in self.within.iter_mut().skip(from_stage) {
             *count += usize::from(end <= now + i64::from(*days) * DAY_SECONDS);
         }
     }
@@ -108,12 +108,19 @@ impl<A: Reads> Control<A> {
                 continue;
             }
             let hosts: Vec<&str> = certificate.names.iter().map(HostName::as_str).collect();
+            // ACME renews in the last third: what is told of earlier is told of every one.
+            let life = certificate.not_after.saturating_sub(certificate.not_before);
+            let tells = |days: &u32| i64::from(*days) * DAY_SECONDS * 4 <= life;
+            let from_stage = match certificate.of_acme {
+                false => 0,
+                true => EXPIRY_STAGES_DAYS.iter().position(tells).unwrap_or(STAGES),
+            };
             all.push(Single {
                 kind: ExpiryKind::Server,
                 name: certificate.id.to_string(),
                 of: hosts.join(" "),
                 end: certificate.not_after,
-                from_stage: 0,
+                from_stage,
             });
         }
         for authority in model.authorities.values() {
@@ -159,7 +166,9 @@ impl<A: Reads> Control<A> {
         for counted in &mut counts {
             let kind = counted.kind;
             for single in singles.iter().filter(|one| one.kind == kind) {
-                counted.count(single.end, now);
+                let is_renewed = kind == ExpiryKind::Server;
+                let from_stage = if is_renewed { single.from_stage } else { 0 };
+                counted.count(single.end, now, from_stage);
             }
             if kind == ExpiryKind::Client {
                 let index = self
@@ -169,7 +178,7 @@ impl<A: Reads> Control<A> {
                     .unwrap_or_else(PoisonError::into_inner);
                 let active = |status| status == Status::Active;
                 for entry in index.0.values().flatten().filter(|one| active(one.status)) {
-                    counted.count(entry.not_after, now);
+                    counted.count(entry.not_after, now, 0);
                 }
             }
         }

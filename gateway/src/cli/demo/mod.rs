@@ -183,6 +183,7 @@ impl State {
                         client: vocabulary::settings::ClientSettings::default(),
                         tls_min_version: None,
                         request_body_max: None,
+                        acme: false,
                         certificate: None,
                         other_certificate: None,
                     };

@@ -147,7 +147,10 @@ pub(crate) fn system_bundle_hash() -> u64 {
 }
 
 /// The CAs that the system believes, in PEM.
-fn system_bundle() -> Result<Vec<u8>, OriginError> {
+///
+/// # Errors
+/// There are none where systems keep them, or they cannot be read.
+pub fn system_bundle() -> Result<Vec<u8>, OriginError> {
     let path = SYSTEM_BUNDLES
         .into_iter()
         .find(|path| Path::new(path).exists())

@@ -1,0 +1,239 @@
+//! What ACME (RFC 8555) leaves in the store: accounts, the last order of each host, certificates.
+//!
+//! Owns that a certificate comes into its place as any other change does: checked, compiled,
+//! durable, published. Asks nobody: when and whom to ask is `fetch`'s.
+
+use std::sync::Arc;
+
+use crate::change::draft::Draft;
+use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
+use crate::limits::ACME_ERROR_BYTES_MAX;
+use crate::model::acme::{AcmeAccount, AcmeOrder};
+use crate::model::id::Uuid;
+use crate::model::moment::Moment;
+use crate::model::secret::Secret;
+use crate::model::{HostRecord, Model, ServerCertificate, ServerCertificateSource};
+use crate::operations::host_certificates::{release, used};
+use crate::operations::server_certificates::{add, check_covered, fill};
+use crate::pki::chain::ServerChain;
+use crate::store::seal::acme_account_purpose;
+use vocabulary::hostname::HostName;
+
+/// The certificate that ACME has brought for a host.
+pub(crate) fn brought<'m>(model: &'m Model, host: &HostRecord) -> Option<&'m ServerCertificate> {
+    // It is what the host presents for as long as there is one: another choice removes it.
+    let named = model.server_certificates.get(&host.certificate?)?;
+    named.of_acme.then_some(&**named)
+}
+
+/// The host, which is to have a certificate from ACME.
+fn wanting(model: &Model, name: &HostName) -> Result<Arc<HostRecord>, ChangeError> {
+    let host = model.hosts.get(name);
+    let host = host.ok_or_else(|| ChangeError::not_found(Noun::Host, name))?;
+    if !host.acme {
+        let why = format!("the host {name} has no certificate from ACME; set `acme` of it first");
+        return Err(ChangeError::invalid("acme", why));
+    }
+    Ok(host.clone())
+}
+
+/// No more of an error than people read, and nothing that a terminal obeys.
+fn shortened(why: &str) -> String {
+    let printable = why.chars().map(|one| match one {
+        one if one.is_control() => ' ',
+        one => one,
+    });
+    let mut short: String = printable.take(ACME_ERROR_BYTES_MAX).collect();
+    short.truncate(short.floor_char_boundary(ACME_ERROR_BYTES_MAX));
+    short
+}
+
+impl<A: Reads> Control<A> {
+    /// A host that has its certificate from ACME.
+    ///
+    /// # Errors
+    /// There is no such host, or it has not.
+    pub fn acme_host(&self, name: &HostName) -> Result<Arc<HostRecord>, ChangeError> {
+        wanting(&self.model(), name)
+    }
+
+    /// The account at the server of this directory: its URL and its key in PKCS#8.
+    ///
+    /// # Errors
+    /// The key cannot be opened.
+    pub fn acme_account(&self, directory: &str) -> Result<Option<(String, Secret)>, ChangeError> {
+        let model = self.model();
+        let Some(account) = model.acme_accounts.get(directory) else {
+            return Ok(None);
+        };
+        let purpose = acme_account_purpose(directory);
+        let key = self.shared.seal.open_sealed(&purpose, &account.key)?;
+        Ok(Some((account.url.clone(), key)))
+    }
+}
+
+impl Model {
+    /// The certificate that ACME has brought for a host, if it has.
+    #[must_use]
+    pub fn by_acme(&self, host: &HostRecord) -> Option<&ServerCertificate> {
+        brought(self, host)
+    }
+}
+
+impl<A: Changes> Control<A> {
+    /// Keeps an account, in the place of one that was there.
+    ///
+    /// # Errors
+    /// It cannot be sealed or stored.
+    pub fn keep_acme_account(
+        &self,
+        directory: &str,
+        url: &str,
+        key: &Secret,
+    ) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            let key = draft
+                .seal()
+                .seal(&acme_account_purpose(directory), key.reveal())?;
+            draft.put_acme_account(AcmeAccount {
+                directory: directory.to_owned(),
+                url: url.to_owned(),
+                key,
+                created_on: draft.now,
+            });
+            Ok(())
+        })
+    }
+
+    /// Notes that an order is begun. Until it is said otherwise it counts as one that failed.
+    ///
+    /// # Errors
+    /// There is no such host, or it wants no certificate from ACME.
+    pub fn begin_acme_order(&self, name: &HostName) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            wanting(&draft.model, name)?;
+            let before = draft.model.acme_orders.get(name);
+            let failures = before.map_or(0, |before| before.failures);
+            draft.put_acme_order(AcmeOrder {
+                host: name.clone(),
+                begun_on: draft.now,
+                failures: failures.saturating_add(1),
+                error: None,
+            });
+            Ok(())
+        })
+    }
+
+    /// Notes why an order brought no certificate.
+    ///
+    /// # Errors
+    /// The host is gone, or wants none any more.
+    pub fn fail_acme_order(&self, name: &HostName, why: &str) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            wanting(&draft.model, name)?;
+            if let Some(before) = draft.model.acme_orders.get(name) {
+                let failed = AcmeOrder {
+                    error: Some(shortened(why)),
+                    ..(**before).clone()
+                };
+                draft.put_acme_order(failed);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes over the chain that ACME has brought for a host, with its key. The host presents it from
+    /// now on; one from before is replaced under the same id.
+    ///
+    /// # Errors
+    /// The host is gone or wants none any more, or the chain is none that can serve it.
+    pub fn install_acme_certificate(
+        &self,
+        name: &HostName,
+        chain_pem: &str,
+        key_pem: &Secret,
+    ) -> Result<Arc<ServerCertificate>, ChangeError> {
+        let chain = ServerChain::parse(chain_pem, key_pem.reveal_text(), Moment::now())?;
+        self.change(|draft| {
+            let before = draft.model.clone();
+            let host = wanting(&before, name)?;
+            let left = used(&before, &host);
+            let certificate = put(draft, &before, &host, &chain)?;
+            if !certificate.covers(name) {
+                let names: Vec<&str> = certificate.names.iter().map(HostName::as_str).collect();
+                let why = format!("it is for {}, not for {name}", names.join(", "));
+                return Err(ChangeError::invalid("certificate", why));
+            }
+            check_covered(&before, &draft.model, certificate.id)?;
+            if host.certificate != Some(certificate.id) || host.other_certificate.is_some() {
+                let mut host = (*host).clone();
+                host.certificate = Some(certificate.id);
+                host.other_certificate = None;
+                host.modified_on = draft.now;
+                draft.put_host(host);
+            }
+            draft.put_acme_order(AcmeOrder {
+                host: name.clone(),
+                begun_on: draft.now,
+                failures: 0,
+                error: None,
+            });
+            release(draft, left);
+            Ok(Arc::new(certificate))
+        })
+    }
+}
+
+/// Puts the certificate into its place, or into the place of the one from before.
+fn put(
+    draft: &mut Draft<'_>,
+    before: &Model,
+    host: &HostRecord,
+    chain: &ServerChain,
+) -> Result<ServerCertificate, ChangeError> {
+    let source = ServerCertificateSource::Uploaded;
+    let mut certificate = match brought(before, host) {
+        Some(old) => {
+            let mut new = fill(draft, chain, old.id, host.zone, source)?;
+            new.version = old.version + 1;
+            new.uploaded_on = old.uploaded_on;
+            new
+        }
+        None => (*add(draft, host.zone, chain, source)?).clone(),
+    };
+    certificate.of_host = true;
+    certificate.of_acme = true;
+    draft.put_server_certificate(certificate.clone());
+    Ok(certificate)
+}
+
+/// Whether a host may have its certificate from ACME.
+pub(crate) fn check(host: &HostRecord) -> Result<(), ChangeError> {
+    if host.acme && host.name.is_wildcard() {
+        let why = "a certificate for a wildcard needs a challenge by DNS (DNS-01), which Postern does \
+                   not answer: name the hosts one by one, or bring a wildcard certificate \
+                   (server_certificates; `postern host set --cert FILE --key FILE`)";
+        return Err(ChangeError::invalid("acme", why));
+    }
+    Ok(())
+}
+
+/// Whether a host that has its certificate from ACME is told to present another one.
+pub(crate) fn check_choice(
+    before: &HostRecord,
+    after: &HostRecord,
+    named: [Option<Option<Uuid>>; 2],
+) -> Result<(), ChangeError> {
+    let present = [before.certificate, before.other_certificate];
+    let same = named
+        .iter()
+        .zip(present)
+        .all(|(named, present)| named.is_none_or(|named| named == present));
+    if !before.acme || !after.acme || same {
+        return Ok(());
+    }
+    let why = "the host has its certificate from ACME: set `acme` to false along with it to have it \
+               present another one";
+    Err(ChangeError::invalid("certificate", why))
+}
