@@ -1,8 +1,9 @@
-//! Asks other servers beside the data path, never on a worker: CAs for revocation lists and OCSP
-//! answers, origins whether they are well, and the system what their names mean.
+//! Asks other servers beside the data path, never on a worker: CAs for revocation lists, OCSP answers
+//! and certificates of hosts, origins whether they are well, and the system what their names mean.
 //!
 //! | file | owns |
 //! |---|---|
+//! | `acme` | certificates of hosts from an ACME server: when they are asked for, and how |
 //! | `health` | when addresses of origins are checked, and what is told of them |
 //! | `http` | one bounded request to a server |
 //! | `lists` | when each revocation list is fetched, and the outcome |
@@ -16,6 +17,7 @@
 //! trusted is [`tls`]'s.
 #![forbid(unsafe_code)]
 
+mod acme;
 mod health;
 mod http;
 pub mod limits;
@@ -25,6 +27,7 @@ mod ocsp;
 mod places;
 mod staples;
 
+pub use self::acme::{AcmeClient, AcmeCounts, AcmeSettings, AcmeState, AcmeStatus};
 pub use self::health::HealthChecker;
 pub use self::lists::{CrlFetcher, FetchOutcome, FetchStatus};
 pub use self::names::{NameStatus, NameWatch};

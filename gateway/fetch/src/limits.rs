@@ -71,3 +71,53 @@ pub const NAMES_AT_ONCE_OF_ZONE: usize = 8;
 pub const NAMES_OWN_OF_ZONE: usize = 1;
 /// Addresses of one name that are kept; an origin has no more.
 pub const NAME_ADDRESSES_MAX: usize = snapshot::limits::ADDRESSES_MAX;
+/// How often hosts are looked through for certificates that ACME is to bring: an order may begin this
+/// late.
+pub const ACME_LOOK: Duration = Duration::from_secs(1);
+/// Orders that are under way at the same time: each has a few requests, a minute of waiting, and an
+/// entry that every handshake of ACME servers looks up. Further ones wait.
+pub const ACME_AT_ONCE: usize = 8;
+/// Those of one zone: its hosts may be ones that no server ever finds.
+pub const ACME_AT_ONCE_OF_ZONE: usize = 4;
+/// Of the orders that an hour may have, one part in so many may begin at once.
+pub const ACME_BURST_SHARE: u32 = 4;
+/// After the first order that brought nothing; every further one makes it four times as long.
+pub const ACME_RETRY_MIN: Duration = Duration::from_secs(60);
+/// Between an order and one that somebody asks for: who mends something wants to see it. What an hour
+/// may have bounds them all the same.
+pub const ACME_ASKED_PAUSE: Duration = Duration::from_secs(15);
+/// Longest time between two orders after failures: a certificate that is renewed in its last third
+/// has dozens of tries.
+pub const ACME_RETRY_MAX: Duration = Duration::from_secs(12 * 3600);
+/// After an account could not be had, or its server not be asked; every further failure doubles it.
+pub const ACME_ACCOUNT_RETRY_MIN: Duration = Duration::from_secs(5);
+/// Longest time between two attempts to have an account. Let's Encrypt allows ten in three hours from
+/// one address.
+pub const ACME_ACCOUNT_RETRY_MAX: Duration = Duration::from_secs(30 * 60);
+/// For one request to an ACME server, from the look-up of its name to the last byte.
+pub const ACME_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer of an ACME server: a chain with room to spare. A larger one is refused.
+pub const ACME_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// For which a server may ask to be left alone; a longer time is taken for this one: a week, as long as
+/// the longest limits of Let's Encrypt.
+pub const ACME_RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// Bytes of the token of a challenge: servers send some 43.
+pub const ACME_TOKEN_BYTES_MAX: usize = 256;
+/// Authorizations of an order of one name: one. A server may have more than one way to say so.
+pub const ACME_AUTHORIZATIONS_MAX: usize = 4;
+/// How long the first look at an order waits; every further one waits twice as long.
+pub const ACME_POLL_FIRST: Duration = Duration::from_millis(250);
+/// For a server to look at a challenge, or to sign.
+pub const ACME_STEP_TIMEOUT: Duration = Duration::from_secs(120);
+/// For a whole order.
+pub const ACME_ORDER_TIMEOUT: Duration = Duration::from_secs(300);
+/// Servers are asked when to renew (RFC 9773) no more often than this for a certificate…
+pub const ACME_WINDOW_MIN: Duration = Duration::from_secs(60);
+/// …and no less often.
+pub const ACME_WINDOW_MAX: Duration = Duration::from_secs(86_400);
+/// How often when they do not say, or do not answer.
+pub const ACME_WINDOW_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// Certificates that are asked about at one look.
+pub const ACME_WINDOWS_AT_ONCE: usize = 2;
+
+const _: () = assert!(ACME_AT_ONCE_OF_ZONE < ACME_AT_ONCE);

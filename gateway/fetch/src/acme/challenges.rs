@@ -1,0 +1,134 @@
+//! What ACME servers are shown while orders are under way.
+//!
+//! Owns the list, and that the data path has it before a server is told to look. What is on it is
+//! taken off when its order ends, however it ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::limits::ACME_TOKEN_BYTES_MAX;
+use control::Control;
+use snapshot::challenges::Challenges;
+use tls::Challenge;
+use vocabulary::clock::now_sec;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::AcmeChallenge;
+
+/// Why a challenge cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShowError {
+    /// RFC 8555 §8.1: base64url.
+    #[error("the ACME server's token is none: it has other characters than base64url, or too many")]
+    Token,
+    /// BoringSSL, or the control plane.
+    #[error("the challenge cannot be shown: {0}")]
+    Failed(String),
+}
+
+/// One challenge.
+#[derive(Clone)]
+enum Shown {
+    Token(Box<str>, Arc<str>),
+    Certificate(Arc<Challenge>),
+}
+
+/// All challenges of now.
+pub(super) struct Board {
+    control: Arc<Control>,
+    shown: Mutex<BTreeMap<HostName, Shown>>,
+    /// Held while the data path is told, so that it is told in order.
+    telling: tokio::sync::Mutex<()>,
+}
+
+impl Board {
+    pub(super) fn new(control: Arc<Control>) -> Self {
+        Self {
+            control,
+            shown: Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HostName, Shown>> {
+        // Nothing is half changed when its holder panics: each change is one call.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows the proof for `name`; the data path has it when this returns.
+    pub(super) async fn show(
+        &self,
+        name: &HostName,
+        kind: AcmeChallenge,
+        token: &str,
+        key_authorization: &str,
+        digest: &[u8],
+    ) -> Result<(), ShowError> {
+        if !is_token(token) {
+            return Err(ShowError::Token);
+        }
+        let shown = match kind {
+            AcmeChallenge::Http01 => Shown::Token(token.into(), key_authorization.into()),
+            AcmeChallenge::TlsAlpn01 => {
+                let failed = |why: String| ShowError::Failed(why);
+                let digest = digest.try_into();
+                let digest = digest.map_err(|_other| failed("its digest is none".into()))?;
+                let made = Challenge::build(name, digest, now_sec());
+                Shown::Certificate(Arc::new(made.map_err(|why| failed(why.to_string()))?))
+            }
+        };
+        self.lock().insert(name.clone(), shown);
+        self.tell().await
+    }
+
+    /// Shows nothing for `name` any more.
+    pub(super) async fn take_down(&self, name: &HostName) {
+        if self.lock().remove(name).is_none() {
+            return;
+        }
+        if let Err(error) = self.tell().await {
+            tracing::error!(%error, %name, "an ACME challenge is shown for longer than it has to be");
+        }
+    }
+
+    async fn tell(&self) -> Result<(), ShowError> {
+        let _in_order = self.telling.lock().await;
+        let mut challenges = Challenges::default();
+        for (name, shown) in &*self.lock() {
+            challenges = match shown {
+                Shown::Token(token, proof) => {
+                    challenges.with_token(name.clone(), token, proof.clone())
+                }
+                Shown::Certificate(one) => challenges.with_certificate(name, one.clone()),
+            };
+        }
+        let control = self.control.clone();
+        let told = tokio::task::spawn_blocking(move || control.set_challenges(challenges));
+        match told.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ShowError::Failed(error.to_string())),
+            Err(error) => Err(ShowError::Failed(error.to_string())),
+        }
+    }
+}
+
+fn is_token(token: &str) -> bool {
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=ACME_TOKEN_BYTES_MAX).contains(&token.len()) && token.bytes().all(is_base64url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_base64url_of_bounded_length() {
+        let long = "a".repeat(ACME_TOKEN_BYTES_MAX);
+        for good in ["LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0", "-_", &long] {
+            assert!(is_token(good), "{good}");
+        }
+        let longer = format!("{long}a");
+        for bad in ["", "a/b", "../etc", "a b", "a\r\nb", "a=", "ä", &longer] {
+            assert!(!is_token(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! What is known of hosts and accounts between one look and the next.
+//!
+//! Owns whose turn it is: zones that have had fewer orders lately come first, then hosts that have
+//! failed less often, so that one zone whose names nobody finds does not use up what an hour allows.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use instant_acme::{Account, CertificateIdentifier};
+
+use super::keys::renewal_id;
+use super::schedule::{Allowance, Situation};
+use crate::limits::{
+    ACME_ACCOUNT_RETRY_MAX, ACME_ACCOUNT_RETRY_MIN, ACME_AT_ONCE, ACME_AT_ONCE_OF_ZONE,
+    ACME_WINDOWS_AT_ONCE,
+};
+use control::{HostRecord, Id, Model};
+use vocabulary::clock::now_sec;
+use vocabulary::hostname::HostName;
+
+/// For which orders count as lately begun, seconds.
+const LATELY_SEC: i64 = 3600;
+/// The same of orders of this process.
+const LATELY: Duration = Duration::from_secs(3600);
+
+/// What is known of a host that wants a certificate.
+#[derive(Debug, Default)]
+pub(super) struct KnownHost {
+    /// The zone of the order that is under way.
+    under_way: Option<Id>,
+    is_asked_for: bool,
+    /// The server has asked to be left alone until then. By no clock that may be put back.
+    left_alone_until: Option<Instant>,
+    /// An order that was begun in the future, and when that was noticed: the clock was put back.
+    from_the_future: Option<(i64, i64)>,
+    window: Option<Window>,
+}
+
+/// When a server would have a certificate renewed.
+#[derive(Debug)]
+struct Window {
+    /// Of which version of the certificate.
+    version: u64,
+    suggested: Option<(i64, i64)>,
+    due: Option<Instant>,
+}
+
+/// What is known of the account at one server.
+#[derive(Default)]
+pub(super) struct KnownAccount {
+    account: Option<Account>,
+    pub(super) error: Option<String>,
+    failures: u32,
+    due: Option<Instant>,
+    under_way: bool,
+    /// The server does not know the one in the store.
+    is_unknown: bool,
+}
+
+/// Everything that is known.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Those that want a certificate.
+    pub(super) hosts: BTreeMap<HostName, KnownHost>,
+    /// By the URL of the directory.
+    pub(super) accounts: BTreeMap<String, KnownAccount>,
+    allowance: Option<Allowance>,
+    /// Orders of the last hour, with their zones: no more than the allowance lets begin.
+    begun: VecDeque<(Instant, Id)>,
+    /// Orders that brought a certificate, and that brought none.
+    pub(super) counts: [u64; 2],
+}
+
+/// A host whose order is due.
+pub(super) struct Candidate {
+    pub(super) host: HostName,
+    pub(super) zone: Id,
+    /// The chain that there is.
+    pub(super) chain: Option<String>,
+}
+
+/// From the certificate's fingerprint, or of a host without one from its name: the same after a
+/// restart, and another for each.
+fn chance_of(text: &str) -> f64 {
+    let sum = text.bytes().fold(0_u16, |sum, byte| {
+        sum.rotate_left(3)
+            .wrapping_mul(31)
+            .wrapping_add(byte.into())
+    });
+    f64::from(sum) / 65_536.0
+}
+
+impl KnownHost {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.is_asked_for
+    }
+
+    /// When an order was begun. What was begun in the future was begun when that was noticed, so that
+    /// nobody waits for a clock that went wrong once.
+    fn begun_sec(&self, begun_sec: i64, now_sec: i64) -> i64 {
+        match self.from_the_future {
+            Some((known, noticed)) if known == begun_sec => noticed.min(now_sec),
+            _ => begun_sec.min(now_sec),
+        }
+    }
+
+    /// What is known of a host, and its zone's records.
+    pub(super) fn situation(&self, model: &Model, host: &HostRecord, now_sec: i64) -> Situation {
+        let certificate = model.by_acme(host);
+        let order = model.acme_orders.get(&host.name);
+        let version = certificate.map(|one| one.version);
+        let window = self.window.as_ref();
+        let window = window.filter(|window| Some(window.version) == version);
+        let seed = certificate.map_or(host.name.as_str(), |one| &one.fingerprint_sha256);
+        Situation {
+            certificate: certificate.map(|one| (one.not_before, one.not_after)),
+            order: order.map(|order| {
+                let begun = self.begun_sec(order.begun_on.seconds(), now_sec);
+                (begun, order.failures)
+            }),
+            window: window.and_then(|window| window.suggested),
+            is_asked_for: self.is_asked_for,
+            chance: chance_of(seed),
+        }
+    }
+
+    /// When its next order is due.
+    pub(super) fn due_sec(&self, model: &Model, host: &HostRecord, now_sec: i64) -> i64 {
+        let due = self.situation(model, host, now_sec).due_sec();
+        let left_alone = self.left_alone_until.map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = i64::try_from(left.as_secs()).unwrap_or_default();
+            // While there is any of it, it is not over.
+            now_sec.saturating_add(left + i64::from(until > Instant::now()))
+        });
+        left_alone.map_or(due, |until| due.max(until))
+    }
+}
+
+impl Known {
+    /// Forgets hosts that want no certificate any more, and learns of those that do.
+    pub(super) fn keep_hosts_of(&mut self, model: &Model) {
+        let wants = |name: &HostName| model.hosts.get(name).is_some_and(|host| host.acme);
+        self.hosts
+            .retain(|name, known| known.is_under_way() || wants(name));
+        for host in model.hosts.values().filter(|host| host.acme) {
+            if !self.hosts.contains_key(&host.name) {
+                self.hosts.insert(host.name.clone(), KnownHost::default());
+            }
+        }
+        let now = now_sec();
+        for (name, known) in &mut self.hosts {
+            let order = model.acme_orders.get(name);
+            let begun = order.map(|order| order.begun_on.seconds());
+            known.from_the_future = match (begun, known.from_the_future) {
+                (Some(begun), Some((of, at))) if of == begun => Some((of, at)),
+                (Some(begun), _) if begun > now => Some((begun, now)),
+                _ => None,
+            };
+        }
+    }
+
+    /// Hosts whose order is due, whose turn comes first in front.
+    pub(super) fn due(&self, model: &Model, now_sec: i64) -> Vec<Candidate> {
+        let mut lately: HashMap<Id, usize> = HashMap::new();
+        for order in model.acme_orders.values() {
+            let is_late = now_sec.saturating_sub(order.begun_on.seconds()) < LATELY_SEC;
+            if let Some(host) = model.hosts.get(&order.host).filter(|_| is_late) {
+                *lately.entry(host.zone).or_default() += 1;
+            }
+        }
+        // A host may have had several since the start; those from before are in the store, one a host.
+        let mut here: HashMap<Id, usize> = HashMap::new();
+        for (_, zone) in self.begun.iter().filter(|(at, _)| at.elapsed() < LATELY) {
+            *here.entry(*zone).or_default() += 1;
+        }
+        for (zone, count) in here {
+            let known = lately.entry(zone).or_default();
+            *known = count.max(*known);
+        }
+        let mut due = Vec::new();
+        for (name, known) in self.hosts.iter().filter(|(_, one)| !one.is_under_way()) {
+            let Some(host) = model.hosts.get(name).filter(|host| host.acme) else {
+                continue;
+            };
+            let at = known.due_sec(model, host, now_sec);
+            if at > now_sec {
+                continue;
+            }
+            let failures = model
+                .acme_orders
+                .get(name)
+                .map_or(0, |order| order.failures);
+            let of_zone = lately.get(&host.zone).copied().unwrap_or_default();
+            let certificate = model.by_acme(host);
+            // One that nobody can reach yet before one that is only to be renewed.
+            let order = (of_zone, failures, Reverse(certificate.is_none()), at);
+            let candidate = Candidate {
+                host: name.clone(),
+                zone: host.zone,
+                chain: certificate.map(|one| one.chain.clone()),
+            };
+            due.push((order, candidate));
+        }
+        due.sort_by_key(|(order, _)| *order);
+        due.into_iter().map(|(_, candidate)| candidate).collect()
+    }
+
+    /// Whether an order may begin; it is under way then.
+    pub(super) fn begin(
+        &mut self,
+        model: &Model,
+        host: &HostName,
+        zone: Id,
+        per_hour: u32,
+    ) -> bool {
+        let under_way = self.hosts.values().filter_map(|known| known.under_way);
+        if under_way.clone().count() >= ACME_AT_ONCE {
+            return false;
+        }
+        if under_way.filter(|of| *of == zone).count() >= ACME_AT_ONCE_OF_ZONE {
+            return false;
+        }
+        let now = Instant::now();
+        let allowance = self.allowance.get_or_insert_with(|| {
+            let now_sec = now_sec();
+            let orders = model.acme_orders.values();
+            let lately = orders.filter(|one| now_sec - one.begun_on.seconds() < LATELY_SEC);
+            Allowance::new(now, per_hour, lately.count())
+        });
+        let known = self.hosts.get_mut(host);
+        match known {
+            Some(known) if allowance.take(now, per_hour) => {
+                known.under_way = Some(zone);
+                while self.begun.front().is_some_and(|(at, _)| *at + LATELY < now) {
+                    self.begun.pop_front();
+                }
+                self.begun.push_back((now, zone));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Somebody wants a new certificate.
+    pub(super) fn ask_for(&mut self, host: &HostName) {
+        self.hosts.entry(host.clone()).or_default().is_asked_for = true;
+    }
+
+    /// An order has ended.
+    pub(super) fn ended(&mut self, host: &HostName, issued: bool, wait: Option<Duration>) {
+        let [brought, nothing] = &mut self.counts;
+        *(if issued { brought } else { nothing }) += 1;
+        if let Some(known) = self.hosts.get_mut(host) {
+            known.under_way = None;
+            known.is_asked_for = false;
+            known.left_alone_until = wait.map(|wait| Instant::now() + wait);
+        }
+    }
+
+    /// An order did not begin: its host is gone, or the store takes nothing. The next look sees.
+    pub(super) fn not_begun(&mut self, host: &HostName) {
+        if let Some(known) = self.hosts.get_mut(host) {
+            known.under_way = None;
+            known.is_asked_for = false;
+        }
+    }
+}
+
+/// Accounts.
+impl Known {
+    /// The account at a server.
+    pub(super) fn account(&self, directory: &str) -> Option<Account> {
+        self.accounts.get(directory)?.account.clone()
+    }
+
+    /// Servers whose account is to be found now, and whether another one is to be made.
+    pub(super) fn due_accounts<'d>(
+        &mut self,
+        directories: impl Iterator<Item = &'d str>,
+        now: Instant,
+    ) -> Vec<(String, bool)> {
+        let mut due = Vec::new();
+        for directory in directories {
+            let known = self.accounts.entry(directory.to_owned()).or_default();
+            let is_due = known.due.is_none_or(|due| due <= now);
+            if known.account.is_none() && !known.under_way && is_due {
+                known.under_way = true;
+                due.push((directory.to_owned(), known.is_unknown));
+            }
+        }
+        due
+    }
+
+    pub(super) fn found_account(
+        &mut self,
+        directory: &str,
+        found: Result<Account, String>,
+        now: Instant,
+    ) {
+        let Some(known) = self.accounts.get_mut(directory) else {
+            return;
+        };
+        known.under_way = false;
+        match found {
+            Ok(account) => {
+                *known = KnownAccount {
+                    account: Some(account),
+                    ..KnownAccount::default()
+                };
+            }
+            Err(error) => {
+                known.failures = known.failures.saturating_add(1);
+                let doubled = 2_u32.saturating_pow(known.failures - 1);
+                let wait = ACME_ACCOUNT_RETRY_MIN.saturating_mul(doubled);
+                let wait = wait.min(ACME_ACCOUNT_RETRY_MAX);
+                known.due = Some(now + wait.mul_f64(1.0 + 0.2 * super::chance()));
+                known.error = Some(error);
+            }
+        }
+    }
+
+    /// Has the account found anew, with the server's directory.
+    pub(super) fn forget_account(&mut self, directory: &str) {
+        if let Some(known) = self.accounts.get_mut(directory) {
+            known.account = None;
+        }
+    }
+
+    /// The server does not know the account: another one is made.
+    pub(super) fn account_is_unknown(&mut self, directory: &str) {
+        if let Some(known) = self.accounts.get_mut(directory) {
+            known.account = None;
+            known.is_unknown = true;
+        }
+    }
+
+    pub(super) fn forget_accounts(&mut self) {
+        self.accounts.clear();
+    }
+}
+
+/// A certificate whose time of renewal is asked for.
+pub(super) type DueWindow = (HostName, u64, CertificateIdentifier<'static>, Account);
+
+/// Windows of renewal.
+impl Known {
+    /// Certificates whose time of renewal is to be asked for now.
+    pub(super) fn due_windows(
+        &mut self,
+        model: &Model,
+        now: Instant,
+        account: &Account,
+    ) -> Vec<DueWindow> {
+        let mut due = Vec::new();
+        for (name, known) in &mut self.hosts {
+            if due.len() >= ACME_WINDOWS_AT_ONCE {
+                break;
+            }
+            let certificate = model.hosts.get(name).and_then(|host| model.by_acme(host));
+            let Some(certificate) = certificate else {
+                continue;
+            };
+            let is_due = known.window.as_ref().is_none_or(|window| {
+                window.version != certificate.version || window.due.is_some_and(|due| due <= now)
+            });
+            if !is_due {
+                continue;
+            }
+            let suggested = known
+                .window
+                .take()
+                .filter(|window| window.version == certificate.version)
+                .and_then(|window| window.suggested);
+            // Under way until there is an answer; one without an identifier is never asked for.
+            known.window = Some(Window {
+                version: certificate.version,
+                suggested,
+                due: None,
+            });
+            if let Some(id) = renewal_id(&certificate.chain) {
+                due.push((name.clone(), certificate.version, id, account.clone()));
+            }
+        }
+        due
+    }
+
+    /// A server has said when, or has not.
+    pub(super) fn asked_when(
+        &mut self,
+        host: &HostName,
+        version: u64,
+        suggested: Option<(i64, i64)>,
+        again: Instant,
+    ) {
+        let window = self
+            .hosts
+            .get_mut(host)
+            .and_then(|known| known.window.as_mut());
+        if let Some(window) = window.filter(|window| window.version == version) {
+            window.suggested = suggested.or(window.suggested);
+            window.due = Some(again);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use control::{Control, NewHost, OriginSpec};
+    use snapshot::Published;
+    use vocabulary::settings::{ClientSettings, MtlsMode};
+
+    fn host(control: &Control, zone: Id, name: &str) -> HostName {
+        let name = HostName::parse(name).unwrap();
+        let new = NewHost {
+            name: name.clone(),
+            origin: OriginSpec {
+                url: "http://127.0.0.1:9".into(),
+                ..OriginSpec::default()
+            },
+            mtls: Some(MtlsMode::Off),
+            client: ClientSettings::default(),
+            tls_min_version: None,
+            request_body_max: None,
+            acme: true,
+            certificate: None,
+            other_certificate: None,
+        };
+        control.create_host(zone, new).unwrap();
+        name
+    }
+
+    #[test]
+    fn zones_take_turns_and_one_whose_names_fail_keeps_no_other_waiting() {
+        let directory = fixtures::Directory::new();
+        let published = Arc::<Published>::default();
+        let control = Control::open(&directory.path().join("s"), published).unwrap();
+        let busy = control.create_zone("busy.test").unwrap().id;
+        let quiet = control.create_zone("quiet.test").unwrap().id;
+        for number in 0..20 {
+            let name = host(&control, busy, &format!("h{number:02}.busy.test"));
+            if number < 10 {
+                control.begin_acme_order(&name).unwrap();
+                control.fail_acme_order(&name, "nobody there").unwrap();
+            }
+        }
+        let waiting = host(&control, quiet, "a.quiet.test");
+        let model = control.model();
+        let mut known = Known::default();
+        known.keep_hosts_of(&model);
+        // Those that have failed wait out their pause.
+        let now = now_sec();
+        let order = |known: &Known, at| -> Vec<String> {
+            let due = known.due(&model, at);
+            due.iter().map(|one| one.host.to_string()).collect()
+        };
+        let due = order(&known, now);
+        assert_eq!(due.len(), 11, "{due:?}");
+        assert_eq!(due.first().map(String::as_str), Some("a.quiet.test"));
+        // Then those that have not failed come first.
+        let due = order(&known, now + 120);
+        assert_eq!(due.len(), 21);
+        let place = |name: &str| due.iter().position(|one| one == name).unwrap();
+        assert!(place("a.quiet.test") < place("h15.busy.test"));
+        assert!(place("h15.busy.test") < place("h05.busy.test"));
+        // No more of a zone than its part, nor of all than may be, and none twice.
+        let begun = |known: &mut Known, name: &str, zone| {
+            known.begin(&model, &HostName::parse(name).unwrap(), zone, 1_000)
+        };
+        let of_busy = (10..20).filter(|number| {
+            let name = format!("h{number:02}.busy.test");
+            begun(&mut known, &name, busy)
+        });
+        assert_eq!(of_busy.count(), ACME_AT_ONCE_OF_ZONE);
+        assert!(begun(&mut known, waiting.as_str(), quiet));
+        assert!(!order(&known, now).contains(&waiting.to_string()));
+        known.ended(&waiting, false, Some(Duration::from_secs(500)));
+        assert!(
+            !order(&known, now).contains(&waiting.to_string()),
+            "left alone"
+        );
+        assert_eq!(known.counts, [0, 1]);
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_makes_nobody_wait_for_it() {
+        let mut known = KnownHost::default();
+        assert_eq!(known.begun_sec(50, 100), 50);
+        assert_eq!(known.begun_sec(5_000, 100), 100);
+        known.from_the_future = Some((5_000, 90));
+        assert_eq!(known.begun_sec(5_000, 100), 90);
+        assert_eq!(known.begun_sec(5_001, 100), 100);
+    }
+
+    #[test]
+    fn chances_differ_and_stay() {
+        let all: Vec<f64> = ["a.test", "b.test", "c.test"].map(chance_of).to_vec();
+        assert!(all.iter().all(|one| (0.0..1.0).contains(one)), "{all:?}");
+        assert_ne!(all[0], all[1]);
+        assert_eq!(chance_of("a.test"), all[0]);
+    }
+}

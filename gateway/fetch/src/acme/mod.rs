@@ -1,0 +1,372 @@
+//! The ACME client (RFC 8555): certificates for hosts that ask for them, from the one server that the
+//! administrator has named.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `schedule` | when a host's certificate is asked for, and how many orders there may be: pure |
+//! | `account` | the account at a server |
+//! | `order` | one order, from name to chain |
+//! | `challenges` | what servers are shown meanwhile |
+//! | `known` | what is known of hosts and accounts between looks |
+//! | `status` | the same for people and metrics |
+//! | `client` | requests to one server, and no other |
+//! | `keys` | keys, requests, names of certificates |
+//!
+//! Here is the loop: what is due begins, one order a host at a time. An order is in the store before
+//! the server is asked, as one that failed; so a gateway that is killed in the middle begins again
+//! after a pause, with another key, and a server that remembers the name goes on where it was. A
+//! renewal that fails leaves the certificate that there is.
+
+mod account;
+mod challenges;
+mod client;
+mod keys;
+mod known;
+mod order;
+mod schedule;
+mod status;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use instant_acme::{Account, CertificateIdentifier};
+
+pub use self::status::{AcmeCounts, AcmeState, AcmeStatus};
+
+use self::account::account;
+use self::challenges::Board;
+use self::keys::renewal_id;
+use self::known::{Candidate, Known};
+use self::order::{Issued, OrderError, order};
+use super::chance;
+use crate::limits::{ACME_LOOK, ACME_WINDOW_EVERY, ACME_WINDOW_MAX, ACME_WINDOW_MIN};
+use control::{ChangeError, Control, Intent, Model};
+use vocabulary::clock::now_sec;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::AcmeChallenge;
+
+/// The server that is asked, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AcmeSettings {
+    /// The URL of its directory; without one nothing is asked for.
+    pub directory: Option<String>,
+    /// The URL of one that hosts without a certificate are tried at before.
+    pub staging: Option<String>,
+    /// A mail address for the account.
+    pub contact: Option<String>,
+    /// How names are checked.
+    pub challenge: AcmeChallenge,
+    /// The CAs of the server's own certificate; the system's without.
+    pub ca_file: Option<PathBuf>,
+    /// Orders in an hour.
+    pub orders_per_hour: u32,
+    /// External account binding: the key's name, and the file that it is in.
+    pub eab: Option<(String, PathBuf)>,
+}
+
+/// The ACME client.
+pub struct AcmeClient {
+    control: Arc<Control>,
+    settings: ArcSwap<AcmeSettings>,
+    board: Board,
+    known: Mutex<Known>,
+}
+
+/// An order that is to begin.
+struct Beginning {
+    host: HostName,
+    settings: Arc<AcmeSettings>,
+    /// The account that its certificate is thrown away of, and that it is kept of.
+    staging: Option<Account>,
+    account: Account,
+    replaces: Option<CertificateIdentifier<'static>>,
+}
+
+/// What became of one.
+enum Outcome {
+    Issued,
+    Failed(OrderError, &'static str, Option<Duration>),
+    /// What came cannot serve the host, or cannot be stored.
+    NotTaken(ChangeError),
+    /// The host is gone, or wants none any more; nobody was asked.
+    NotBegun(ChangeError),
+}
+
+impl AcmeClient {
+    /// One that has asked nothing yet.
+    #[must_use]
+    pub fn new(control: Arc<Control>, settings: AcmeSettings) -> Arc<Self> {
+        Arc::new(Self {
+            board: Board::new(control.clone()),
+            control,
+            settings: ArcSwap::from_pointee(settings),
+            known: Mutex::default(),
+        })
+    }
+
+    /// Takes other settings. Orders that are under way end as they began.
+    pub fn configure(&self, settings: AcmeSettings) {
+        if **self.settings.load() != settings {
+            self.settings.store(Arc::new(settings));
+            self.lock().forget_accounts();
+        }
+    }
+
+    /// Asks for what is due for as long as it is polled. Has to run on a runtime of tokio.
+    pub async fn run(self: Arc<Self>) {
+        let mut look = tokio::time::interval(ACME_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.look();
+        }
+    }
+
+    /// Has a host's certificate asked for now, whenever it is due: after a short pause at
+    /// the most, and when its turn comes.
+    pub fn renew(&self, name: &HostName) {
+        self.lock().ask_for(name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Nothing is half changed when its holder panics: each change is an assignment.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins what is due.
+    fn look(self: &Arc<Self>) {
+        let settings = self.settings.load_full();
+        let model = self.control.model();
+        let (accounts, orders, windows) = {
+            let mut known = self.lock();
+            known.keep_hosts_of(&model);
+            let Some(directory) = settings.directory.as_deref() else {
+                return;
+            };
+            if known.hosts.is_empty() {
+                return;
+            }
+            let now = Instant::now();
+            let directories = [Some(directory), settings.staging.as_deref()];
+            let accounts = known.due_accounts(directories.into_iter().flatten(), now);
+            let orders = self.due_orders(&mut known, &model, &settings, directory);
+            let windows = match known.account(directory) {
+                Some(account) => known.due_windows(&model, now, &account),
+                None => Vec::new(),
+            };
+            (accounts, orders, windows)
+        };
+        for (directory, anew) in accounts {
+            let acme = self.clone();
+            let settings = settings.clone();
+            tokio::spawn(async move { acme.find_account(settings, directory, anew).await });
+        }
+        for beginning in orders {
+            let acme = self.clone();
+            tokio::spawn(async move { acme.attempt(beginning).await });
+        }
+        for (host, version, id, account) in windows {
+            let acme = self.clone();
+            tokio::spawn(async move { acme.ask_when(host, version, id, account).await });
+        }
+    }
+
+    /// The orders that begin now; they are under way from then on.
+    fn due_orders(
+        &self,
+        known: &mut Known,
+        model: &Model,
+        settings: &Arc<AcmeSettings>,
+        directory: &str,
+    ) -> Vec<Beginning> {
+        let Some(account) = known.account(directory) else {
+            return Vec::new();
+        };
+        let staging = settings.staging.as_deref().map(|url| known.account(url));
+        let mut beginnings = Vec::new();
+        let per_hour = settings.orders_per_hour.max(1);
+        for candidate in known.due(model, now_sec()) {
+            let Candidate { host, chain, zone } = candidate;
+            let staging = match (&staging, &chain) {
+                // Nothing is to be found out that is not known.
+                (None, _) | (_, Some(_)) => None,
+                (Some(Some(account)), None) => Some(account.clone()),
+                // It waits for the account there.
+                (Some(None), None) => continue,
+            };
+            if !known.begin(model, &host, zone, per_hour) {
+                continue;
+            }
+            beginnings.push(Beginning {
+                host,
+                settings: settings.clone(),
+                staging,
+                account: account.clone(),
+                replaces: chain.as_deref().and_then(renewal_id),
+            });
+        }
+        beginnings
+    }
+
+    async fn find_account(&self, settings: Arc<AcmeSettings>, directory: String, anew: bool) {
+        let found = account(&self.control, &settings, &directory, anew).await;
+        if let Err(error) = &found {
+            tracing::error!(directory, why = %error, "there is no ACME account to ask for certificates with; hosts wait");
+        }
+        // Others are configured by now: this one may be another server's.
+        if !Arc::ptr_eq(&settings, &self.settings.load_full()) {
+            return;
+        }
+        let found = found.map_err(|error| error.for_everybody());
+        self.lock().found_account(&directory, found, Instant::now());
+    }
+
+    /// One order, and whatever becomes of it.
+    async fn attempt(self: Arc<Self>, beginning: Beginning) {
+        let host = beginning.host.clone();
+        let directory = beginning.settings.directory.clone().unwrap_or_default();
+        let acme = self.clone();
+        let ordering = tokio::spawn(async move { acme.order(beginning).await });
+        let (error, wait) = match ordering.await {
+            Ok(Outcome::Issued) => {
+                tracing::info!(%host, directory, "ACME has brought a certificate");
+                self.lock().ended(&host, true, None);
+                return;
+            }
+            Ok(Outcome::NotBegun(error)) => {
+                tracing::warn!(%host, %error, "no certificate is asked for");
+                self.lock().not_begun(&host);
+                return;
+            }
+            Ok(Outcome::Failed(error, of, wait)) => {
+                let mut known = self.lock();
+                if error.is_of_account() {
+                    known.account_is_unknown(of_directory(&self.settings.load(), of));
+                } else if error.is_of_transport() {
+                    // Whoever asks next finds out first whether the server is there.
+                    known.forget_account(of_directory(&self.settings.load(), of));
+                }
+                (format!("{of}{error}"), wait)
+            }
+            Ok(Outcome::NotTaken(error)) => (
+                format!("what the ACME server has sent is not taken: {error}"),
+                None,
+            ),
+            Err(_panicked) => ("it failed inside; the log has the reason".into(), None),
+        };
+        self.board.take_down(&host).await;
+        let (why, of) = (error.clone(), host.clone());
+        let noted = self
+            .change(move |control| control.fail_acme_order(&of, &why))
+            .await;
+        if let Err(error) = noted {
+            tracing::debug!(%host, %error, "why there is no certificate is not kept");
+        }
+        let has_one = {
+            let model = self.control.model();
+            let record = model.hosts.get(&host);
+            record.is_some_and(|record| model.by_acme(record).is_some())
+        };
+        if has_one {
+            tracing::error!(%host, directory, why = error, "a certificate was not renewed; the one before stays");
+        } else {
+            tracing::error!(%host, directory, why = error, "ACME has brought no certificate");
+        }
+        self.lock().ended(&host, false, wait);
+    }
+
+    /// Makes a change where it may wait for the disk.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Control<control::ChangeOnly>) -> Result<T, ChangeError> + Send + 'static,
+    ) -> Result<T, ChangeError> {
+        let control = self.control.changer(Intent::of("acme"));
+        let done = tokio::task::spawn_blocking(move || work(&control)).await;
+        done.unwrap_or_else(|_panicked| {
+            Err(ChangeError::invalid(
+                "acme",
+                "it failed inside; the log has the reason",
+            ))
+        })
+    }
+
+    async fn order(&self, beginning: Beginning) -> Outcome {
+        let Beginning {
+            host,
+            settings,
+            staging,
+            account,
+            replaces,
+        } = beginning;
+        let of = host.clone();
+        if let Err(error) = self
+            .change(move |control| control.begin_acme_order(&of))
+            .await
+        {
+            return Outcome::NotBegun(error);
+        }
+        if let Some(staging) = staging {
+            let (tried, wait) = order(&staging, &host, settings.challenge, None, &self.board).await;
+            if let Err(error) = tried {
+                return Outcome::Failed(error, AT_STAGING, wait);
+            }
+            tracing::info!(%host, "acme.staging would sign a certificate; acme.directory is asked now");
+        }
+        let (ordered, wait) =
+            order(&account, &host, settings.challenge, replaces, &self.board).await;
+        let Issued { chain, key } = match ordered {
+            Ok(issued) => issued,
+            Err(error) => return Outcome::Failed(error, "", wait),
+        };
+        let installed = self
+            .change(move |control| control.install_acme_certificate(&host, &chain, &key))
+            .await;
+        match installed {
+            Ok(_certificate) => Outcome::Issued,
+            Err(error) => Outcome::NotTaken(error),
+        }
+    }
+
+    /// Asks a server when it would have a certificate renewed (RFC 9773).
+    async fn ask_when(
+        &self,
+        host: HostName,
+        version: u64,
+        id: CertificateIdentifier<'static>,
+        account: Account,
+    ) {
+        let (window, again) = match account.renewal_info(&id).await {
+            Ok((info, again)) => {
+                let window = &info.suggested_window;
+                let window = (window.start.unix_timestamp(), window.end.unix_timestamp());
+                if window.0 <= now_sec() {
+                    let why = info.explanation_url.as_deref();
+                    tracing::info!(%host, why, "the ACME server suggests to renew a certificate now");
+                }
+                (Some(window), again.clamp(ACME_WINDOW_MIN, ACME_WINDOW_MAX))
+            }
+            Err(instant_acme::Error::Unsupported(_)) => (None, ACME_WINDOW_MAX),
+            Err(error) => {
+                tracing::debug!(%host, %error, "the ACME server does not say when to renew");
+                (None, ACME_WINDOW_EVERY)
+            }
+        };
+        let again = again.mul_f64(1.0 + 0.1 * chance());
+        self.lock()
+            .asked_when(&host, version, window, Instant::now() + again);
+    }
+}
+
+/// What stands in front of errors of the other server.
+const AT_STAGING: &str = "at acme.staging: ";
+
+fn of_directory<'s>(settings: &'s AcmeSettings, of: &str) -> &'s str {
+    let url = if of == AT_STAGING {
+        &settings.staging
+    } else {
+        &settings.directory
+    };
+    url.as_deref().unwrap_or_default()
+}

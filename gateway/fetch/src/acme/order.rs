@@ -1,0 +1,258 @@
+//! One order: from the name of a host to a chain with its key (RFC 8555 §7.4).
+//!
+//! Owns the order of the steps and their bounds. What the chain must be like is the control plane's,
+//! which takes it over.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use boring::error::ErrorStack;
+use instant_acme::{
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
+    NewOrder, Order, OrderStatus, RetryPolicy,
+};
+
+use super::challenges::{Board, ShowError};
+use super::client::{ASKED_TO_WAIT, RequestError};
+use super::keys::Request;
+use crate::limits::{
+    ACME_AUTHORIZATIONS_MAX, ACME_ORDER_TIMEOUT, ACME_POLL_FIRST, ACME_STEP_TIMEOUT,
+};
+use control::Secret;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::AcmeChallenge;
+
+/// The server does not know the account.
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// The certificate that an order replaces has been replaced already (RFC 9773 §5).
+const REPLACED: &str = "urn:ietf:params:acme:error:alreadyReplaced";
+
+/// A chain with its key.
+pub(super) struct Issued {
+    pub(super) chain: String,
+    pub(super) key: Secret,
+}
+
+/// Why an order brought no certificate.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OrderError {
+    /// The server has said no, or cannot be asked.
+    #[error(transparent)]
+    Server(#[from] Error),
+    /// The server has looked, and has not found what it wanted.
+    #[error("{name} was not found to be answered here ({kind}): {why}")]
+    Refused {
+        name: HostName,
+        kind: &'static str,
+        why: String,
+    },
+    /// The server checks names in other ways.
+    #[error("the ACME server offers no {kind} for {name}: it offers {offered}")]
+    NoChallenge {
+        name: HostName,
+        kind: &'static str,
+        offered: String,
+    },
+    /// An order of one name has one authorization.
+    #[error("the ACME server wants {0} authorizations for one name")]
+    Authorizations(usize),
+    /// An authorization that leads nowhere.
+    #[error("the ACME server's authorization of {name} is {status}")]
+    Authorization { name: HostName, status: String },
+    /// The order did not come to its end.
+    #[error("the order is {0}, not ready")]
+    NotReady(String),
+    #[error(transparent)]
+    Show(#[from] ShowError),
+    /// The key or the request cannot be made.
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] ErrorStack),
+    /// Not all of it came in time.
+    #[error("the order was not over within {} s", ACME_ORDER_TIMEOUT.as_secs())]
+    Late,
+}
+
+impl OrderError {
+    fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Server(Error::Api(problem)) => problem.r#type.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The server does not know the account any more.
+    pub(super) fn is_of_account(&self) -> bool {
+        self.problem() == Some(NO_ACCOUNT)
+    }
+
+    /// The server could not be asked: that says nothing of the host.
+    pub(super) fn is_of_transport(&self) -> bool {
+        matches!(self, Self::Server(Error::Other(why)) if why.is::<RequestError>())
+    }
+}
+
+/// Orders a certificate for a name. The second is for how long the server asks to be left alone.
+pub(super) async fn order(
+    account: &Account,
+    name: &HostName,
+    kind: AcmeChallenge,
+    replaces: Option<CertificateIdentifier<'static>>,
+    board: &Board,
+) -> (Result<Issued, OrderError>, Option<Duration>) {
+    let ordering = ASKED_TO_WAIT.scope(Cell::new(None), async {
+        let steps = steps(account, name, kind, replaces, board);
+        let ordered = tokio::time::timeout(ACME_ORDER_TIMEOUT, steps).await;
+        let ordered = ordered.unwrap_or(Err(OrderError::Late));
+        (ordered, ASKED_TO_WAIT.with(Cell::get))
+    });
+    let ordered = ordering.await;
+    board.take_down(name).await;
+    ordered
+}
+
+/// How often the server is asked how it gets on.
+fn patience() -> RetryPolicy {
+    RetryPolicy::new()
+        .initial_delay(ACME_POLL_FIRST)
+        .timeout(ACME_STEP_TIMEOUT)
+}
+
+async fn steps(
+    account: &Account,
+    name: &HostName,
+    kind: AcmeChallenge,
+    replaces: Option<CertificateIdentifier<'static>>,
+    board: &Board,
+) -> Result<Issued, OrderError> {
+    let mut order = begin(account, name, replaces).await?;
+    let count = order.state().authorizations.len();
+    if count > ACME_AUTHORIZATIONS_MAX {
+        return Err(OrderError::Authorizations(count));
+    }
+    if order.state().status == OrderStatus::Pending {
+        prove(&mut order, name, kind, board).await?;
+        let ready = order.poll_ready(&patience()).await;
+        if !matches!(ready, Ok(OrderStatus::Ready)) {
+            return Err(match refusal(&mut order, name, kind).await {
+                Some(refused) => refused,
+                None => match ready {
+                    Ok(status) => OrderError::NotReady(format!("{status:?}").to_ascii_lowercase()),
+                    Err(error) => error.into(),
+                },
+            });
+        }
+    }
+    let request = Request::build(name)?;
+    order.finalize_csr(&request.der).await?;
+    let chain = order.poll_certificate(&patience()).await?;
+    Ok(Issued {
+        chain,
+        key: request.key_pem()?,
+    })
+}
+
+/// Begins an order. That it replaces a certificate is told to servers that want to know.
+async fn begin(
+    account: &Account,
+    name: &HostName,
+    replaces: Option<CertificateIdentifier<'static>>,
+) -> Result<Order, Error> {
+    let names = [Identifier::Dns(name.as_str().to_owned())];
+    let new = || NewOrder::new(&names);
+    let Some(replaces) = replaces else {
+        return account.new_order(&new()).await;
+    };
+    match account.new_order(&new().replaces(replaces)).await {
+        // That it replaces one is a courtesy: whatever a server has against it, the name counts.
+        Err(error) if is_about_replacing(&error) => account.new_order(&new()).await,
+        ordered => ordered,
+    }
+}
+
+/// RFC 9773 §5: `alreadyReplaced`; servers that do not know the certificate say `malformed`, and some
+/// do not say what they were told.
+fn is_about_replacing(error: &Error) -> bool {
+    match error {
+        Error::Unsupported(_) => true,
+        Error::Api(problem) => {
+            let detail = problem.detail.as_deref().unwrap_or_default();
+            problem.r#type.as_deref() == Some(REPLACED) || detail.contains("replace")
+        }
+        Error::Other(why) => !why.is::<RequestError>(),
+        _ => false,
+    }
+}
+
+/// Shows what the server wants to see, and tells it to look.
+async fn prove(
+    order: &mut Order,
+    name: &HostName,
+    kind: AcmeChallenge,
+    board: &Board,
+) -> Result<(), OrderError> {
+    let wanted = challenge_type(kind);
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        match authorization.status {
+            AuthorizationStatus::Valid => continue,
+            AuthorizationStatus::Pending => {}
+            other => {
+                let status = format!("{other:?}").to_ascii_lowercase();
+                let name = name.clone();
+                return Err(OrderError::Authorization { name, status });
+            }
+        }
+        let offered: Vec<String> = authorization
+            .challenges
+            .iter()
+            .map(|one| format!("{:?}", one.r#type))
+            .collect();
+        let Some(mut challenge) = authorization.challenge(wanted.clone()) else {
+            return Err(OrderError::NoChallenge {
+                name: name.clone(),
+                kind: kind.as_str(),
+                offered: offered.join(", "),
+            });
+        };
+        let proof = challenge.key_authorization();
+        let digest = proof.digest();
+        board
+            .show(
+                name,
+                kind,
+                &challenge.token,
+                proof.as_str(),
+                digest.as_ref(),
+            )
+            .await?;
+        challenge.set_ready().await?;
+    }
+    Ok(())
+}
+
+/// Why the server was not content, from the challenge that it looked at.
+async fn refusal(order: &mut Order, name: &HostName, kind: AcmeChallenge) -> Option<OrderError> {
+    let wanted = challenge_type(kind);
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.ok()?;
+        let state = authorization.refresh().await.ok()?;
+        let mut looked_at = state.challenges.iter().filter(|one| one.r#type == wanted);
+        if let Some(problem) = looked_at.find_map(|one| one.error.as_ref()) {
+            return Some(OrderError::Refused {
+                name: name.clone(),
+                kind: kind.as_str(),
+                why: problem.to_string(),
+            });
+        }
+    }
+    None
+}
+
+fn challenge_type(kind: AcmeChallenge) -> ChallengeType {
+    match kind {
+        AcmeChallenge::Http01 => ChallengeType::Http01,
+        AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+    }
+}
