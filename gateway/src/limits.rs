@@ -12,6 +12,10 @@ pub const DESCRIPTORS_SPARE: u64 = 256;
 /// Connections of a demo: enough to try a load on it, and few enough for the open files that a shell
 /// usually has, or its first line would be a warning of them.
 pub const DEMO_CONNECTIONS_MAX: usize = 4_000;
+/// For which `postern host renew` waits for the order's end: the longest order, and a turn before it.
+pub const RENEW_WAIT: Duration = Duration::from_secs(6 * 60);
+/// How often it looks.
+pub const RENEW_LOOK: Duration = Duration::from_millis(250);
 /// Lines a second that libraries for protocols have in the gateway's own log, altogether: what a
 /// peer sends makes them, and they name nobody. Further ones are lost; `log.level = debug` shows all.
 pub const LIBRARY_LINES_PER_SECOND: u32 = 5;

@@ -24,7 +24,7 @@ use admin::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::Control;
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
-use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
+use fetch::{AcmeClient, AcmeSettings, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use fixtures::Directory;
 use fixtures::pki::{Identity, Spec};
 use serde_json::{Value, json};
@@ -114,6 +114,7 @@ impl World {
             let published = Arc::<snapshot::Published>::default();
             let control = Control::open(&store, Arc::clone(&published)).unwrap();
             let state = State {
+                acme: AcmeClient::new(control.clone(), AcmeSettings::default()),
                 control: control.clone(),
                 lists: CrlFetcher::new(control.clone()),
                 responders: OcspClient::new(control.clone(), Arc::default()),

@@ -5,8 +5,8 @@
 //! made from it. Does not read files.
 
 use super::key_macros::{auto_number, duration, number, path_or_none, switch};
-use super::keys_end as end;
 use super::keys_certificates as certificates;
+use super::keys_end as end;
 use super::keys_front as front;
 use super::kind::{Change, Kind};
 use super::network::Networks;

@@ -26,8 +26,8 @@ mod files;
 pub mod fuzz;
 mod key_macros;
 mod keys;
-mod keys_end;
 mod keys_certificates;
+mod keys_end;
 mod keys_front;
 #[cfg(test)]
 mod keys_tests;

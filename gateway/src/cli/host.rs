@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,7 @@ use super::origin::{OriginSettings, balance, place};
 use super::output::confirm::{confirm, losses};
 use super::output::table::{Table, list};
 use super::output::{CliError, Output, ValueError, json_text};
+use crate::limits::{RENEW_LOOK, RENEW_WAIT};
 use control::limits::REQUEST_BODY_BYTES_MAX;
 use tls::pem;
 use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked};
@@ -49,6 +51,15 @@ pub(super) enum Host {
         host: String,
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Order the certificate of a host with --acme now, and wait for what becomes of it
+    Renew {
+        /// Its name
+        #[arg(value_name = "HOST")]
+        host: String,
+        /// Do not wait
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Remove a host; clients that name it are refused from then on
     Delete {
@@ -97,6 +108,10 @@ pub(super) struct Settings {
     /// Make a server certificate from the development CA (`postern zone ca --development`)
     #[arg(long, conflicts_with = "cert")]
     development_cert: bool,
+    /// Have the server certificate from the ACME server of the key acme.directory; with false, keep the
+    /// one there is and renew it no more
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    acme: Option<bool>,
 }
 
 /// A set of them as one argument.
@@ -167,6 +182,9 @@ impl Settings {
         if let Some(version) = &self.tls_min_version {
             let version = Some(version).filter(|version| *version != "gateway");
             body.insert("tls_min_version".into(), json!(version));
+        }
+        if let Some(acme) = self.acme {
+            body.insert("acme".into(), json!(acme));
         }
         if let Some(BodySize(bytes)) = self.request_body {
             body.insert("request_body_max".into(), json!(bytes));
@@ -274,6 +292,17 @@ impl Host {
                     took + &details(&changed)
                 })
             }
+            Self::Renew { host, no_wait } => {
+                let mut shown = client.post(&format!("{}/acme_order", path(&host)), &json!({}))?;
+                if !no_wait {
+                    shown = ordered(client, &host, shown)?;
+                }
+                Ok(if json {
+                    json_text(&shown)
+                } else {
+                    details(&shown)
+                })
+            }
             Self::Delete { host, yes } => {
                 let lost = client.delete(&format!("{}?dry_run=true", path(&host)))?;
                 let keys = lost.pointer("/lost/server_keys").and_then(Value::as_u64);
@@ -290,6 +319,62 @@ impl Host {
             }
         }
     }
+}
+
+/// A part of how it stands with a host's certificate from ACME.
+fn acme_of<'v>(host: &'v Value, key: &str) -> &'v str {
+    let status = host.get("acme_status").unwrap_or(&Value::Null);
+    str_of(status, key)
+}
+
+/// Waits for the end of the order that was asked for.
+fn ordered(client: &Client, host: &str, before: Value) -> Result<Value, CliError> {
+    let begun = acme_of(&before, "ordered_on").to_owned();
+    let ended = |now: &Value| {
+        let state = acme_of(now, "state");
+        let is_another = acme_of(now, "ordered_on") != begun;
+        is_another && matches!(state, "issued" | "failing")
+    };
+    let deadline = Instant::now() + RENEW_WAIT;
+    let mut now = before;
+    while !ended(&now) && acme_of(&now, "state") != "off" {
+        if Instant::now() >= deadline {
+            return Err(CliError::Failed(format!(
+                "the order has not ended within {} s; `postern host show {host}` tells how it stands",
+                RENEW_WAIT.as_secs()
+            )));
+        }
+        std::thread::sleep(RENEW_LOOK);
+        now = client.get(&path(host))?;
+    }
+    if acme_of(&now, "state") == "issued" {
+        return Ok(now);
+    }
+    let why = acme_of(&now, "error");
+    Err(CliError::Failed(format!(
+        "there is no new certificate: {why}"
+    )))
+}
+
+fn acme(host: &Value) -> String {
+    let Some(status) = host.get("acme_status").filter(|status| status.is_object()) else {
+        return String::new();
+    };
+    let mut said = str_of(status, "state").to_owned();
+    for (key, words) in [
+        ("renewal_on", "renewal on"),
+        ("next_order_on", "next order on"),
+    ] {
+        let at = str_of(status, key);
+        if !at.is_empty() {
+            said.push_str(&format!(", {words} {at}"));
+        }
+    }
+    let error = str_of(status, "error");
+    if !error.is_empty() {
+        said.push_str(&format!(": {error}"));
+    }
+    said
 }
 
 fn path(host: &str) -> String {
@@ -346,9 +431,14 @@ fn details(host: &Value) -> String {
         ("host header", text(&origin, "host_header")),
         ("server name", text(&origin, "server_name")),
         ("certificate", certificate(host)),
+        ("acme", acme(host)),
         ("changed", text(host, "modified_on")),
     ]);
-    if host.get("served").and_then(Value::as_bool) == Some(false) {
+    let is_served = host.get("served").and_then(Value::as_bool) != Some(false);
+    let by_acme = host.get("acme").and_then(Value::as_bool) == Some(true);
+    if !is_served && by_acme {
+        out.push_str("clients are refused until there is a certificate\n");
+    } else if !is_served {
         out.push_str(&format!(
             "no server certificate covers it yet: `postern host set {} --cert FILE --key FILE` brings one, or --development-cert makes one to try it\n",
             str_of(host, "name"),

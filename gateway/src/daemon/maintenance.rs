@@ -15,7 +15,7 @@ use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, PRESSURE_LOOK, TICKE
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
-use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
+use fetch::{AcmeClient, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use vocabulary::clock::now_sec;
 
 /// Does until it is dropped what belongs to the process that has the store.
@@ -24,6 +24,7 @@ pub(crate) async fn run(
     control: Arc<Control>,
     lists: Arc<CrlFetcher>,
     stapler: Arc<Stapler>,
+    acme: Arc<AcmeClient>,
     crl_directory: Option<PathBuf>,
 ) {
     tokio::join!(
@@ -33,6 +34,7 @@ pub(crate) async fn run(
         publish_lists(control, crl_directory),
         lists.run(),
         stapler.run(),
+        acme.run(),
     );
 }
 

@@ -11,6 +11,7 @@
 //! Owns no decision of its own: what is started with what is [`config`]'s and
 //! [`control`]'s to say.
 
+mod acme;
 mod front;
 mod maintenance;
 mod pressure;
@@ -52,7 +53,7 @@ use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, NoAnswer, Placement, Workers, close_listeners};
-use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
+use fetch::{AcmeClient, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
@@ -337,6 +338,7 @@ fn start(
     let crl_directory = config.crl_directory.clone();
     let (admin_socket, admin_listen) = (config.admin_socket.clone(), config.admin_listen);
     let store = config.store_path.clone();
+    let acme_settings = acme::settings(&config);
     let live = Arc::new(Live::new(config));
     let inboxes = Inboxes::new(worker_count)
         .map_err(|error| StartError::System("the workers' inboxes", error))?;
@@ -361,6 +363,7 @@ fn start(
     });
     let responders = OcspClient::new(control.clone(), questions);
     let tuned = live.clone();
+    let acme = AcmeClient::new(control.clone(), acme_settings);
     let stapler = Stapler::new(control.clone(), move || tuned.load().ocsp_staple);
     let health = HealthChecker::new(published.clone());
     let names = NameWatch::new(control.clone(), published.clone());
@@ -388,6 +391,7 @@ fn start(
         lists: lists.clone(),
         responders: responders.clone(),
         stapler: stapler.clone(),
+        acme: acme.clone(),
         health: health.clone(),
         names: names.clone(),
         published,
@@ -449,6 +453,7 @@ fn start(
             control.clone(),
             lists,
             stapler,
+            acme.clone(),
             crl_directory,
         );
         let maintained = tokio::spawn(maintained);
@@ -471,6 +476,7 @@ fn start(
             formers,
             upgrades,
             binary,
+            acme,
         };
         let wanted = wait(
             &mut signals,

@@ -8,6 +8,7 @@ use admin::{AdminTls, AdminTlsError};
 use config::{Config, ConfigErrors, Loaded, Sources};
 use control::Control;
 use datapath::connection::Shared;
+use fetch::AcmeClient;
 use rules::geo::Geo;
 use snapshot::Published;
 use vocabulary::hostname::HostName;
@@ -22,6 +23,7 @@ pub(super) async fn reload(
     shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,
+    acme: &AcmeClient,
     admin_tls: Option<&Arc<AdminTls>>,
 ) -> bool {
     let Some(sources) = sources else {
@@ -51,6 +53,7 @@ pub(super) async fn reload(
             let geo = geo.map(Arc::new);
             control.set_geo(geo.clone());
             shared.geo.store(geo);
+            acme.configure(super::acme::settings(&loaded.config));
             let differ = shared.live.reload(&loaded.config);
             logging::set_level(loaded.config.log_level);
             let mut is_applied = true;

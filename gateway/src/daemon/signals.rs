@@ -81,7 +81,7 @@ pub(super) async fn wait(
             _ = signals.hangup.recv() => {
                 service::busy("reading the configuration again");
                 let takes_a_process = tokio::select! {
-                    takes = reload(&estate.shared, sources, &estate.control, admin_tls) => takes,
+                    takes = reload(&estate.shared, sources, &estate.control, &estate.acme, admin_tls) => takes,
                     () = signals.stop() => return Wanted::Stop,
                 };
                 service::ready("serving");

@@ -52,6 +52,7 @@ pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Respo
         crl_files: context.reader().crl_files(),
         ocsp: context.responders().counts(),
         staples: context.stapler().status(),
+        acme: context.acme().counts(&context.reader().model()),
         origins: metrics::addresses(&snapshot, datapath::clock::now()),
         names: context.names().status(),
         origin_limits: metrics::limits(&snapshot),

@@ -42,6 +42,8 @@ pub(crate) struct Create {
     #[serde(default)]
     request_body_max: Option<u64>,
     #[serde(default)]
+    acme: bool,
+    #[serde(default)]
     certificate_id: Option<Uuid>,
     #[serde(default)]
     other_certificate_id: Option<Uuid>,
@@ -102,6 +104,8 @@ pub(crate) struct Update {
     /// Absent leaves it, `null` leaves it to the gateway's.
     #[serde(default, deserialize_with = "present")]
     request_body_max: Option<Option<u64>>,
+    #[serde(default)]
+    acme: Option<bool>,
     /// Absent leaves it, `null` goes back to the newest that covers the host.
     #[serde(default, deserialize_with = "present")]
     certificate_id: Option<Option<Uuid>>,
@@ -111,6 +115,19 @@ pub(crate) struct Update {
     server_certificates: Option<Vec<Pair>>,
     #[serde(default)]
     development_certificate: bool,
+}
+
+fn acme_status(context: &Context, model: &Model, host: &HostRecord) -> Option<Value> {
+    let status = context.acme().status(model, host)?;
+    let time = |at: Option<Moment>| at.map(Moment::to_second);
+    Some(json!({
+        "state": status.state.as_str(),
+        "error": status.error,
+        "failures": status.failures,
+        "ordered_on": time(status.ordered_on),
+        "next_order_on": time(status.next_on),
+        "renewal_on": time(status.renewal_on),
+    }))
 }
 
 fn shown(context: &Context, model: &Model, host: &HostRecord) -> Value {
@@ -150,6 +167,8 @@ fn shown(context: &Context, model: &Model, host: &HostRecord) -> Value {
         "request_body_max": host.request_body_max,
         "origin": host.origin,
         "addresses": of_host(context, &host.name),
+        "acme": host.acme,
+        "acme_status": acme_status(context, model, host),
         "certificate_id": host.certificate,
         "other_certificate_id": host.other_certificate,
         "served": !presented.is_empty(),
@@ -179,6 +198,7 @@ pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result
         client: client.apply(&ClientSettings::default()),
         tls_min_version: body.tls_min_version,
         request_body_max: body.request_body_max,
+        acme: body.acme,
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
@@ -281,6 +301,7 @@ pub(crate) async fn update(
         },
         tls_min_version: body.tls_min_version,
         request_body_max: body.request_body_max,
+        acme: body.acme,
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
@@ -292,6 +313,16 @@ pub(crate) async fn update(
         &at.control().model(),
         &host,
     )))
+}
+
+/// Has a certificate ordered from ACME now, and shows the host.
+pub(crate) async fn order(at: InGateway) -> Result<Response, Fault> {
+    let name = HostName::parse(at.text(0))?;
+    let of = name.clone();
+    let host = at.run(move |control| control.acme_host(&of)).await?;
+    at.context().acme().renew(&name);
+    let model = at.control().model();
+    Ok(envelope::result(shown(at.context(), &model, &host)))
 }
 
 pub(crate) async fn delete(at: ChangeInGateway) -> Result<Response, Fault> {

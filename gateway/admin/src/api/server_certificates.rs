@@ -84,7 +84,7 @@ fn shown_with(
         "serial_number": certificate.serial,
         "fingerprint_sha256": certificate.fingerprint_sha256,
         "certificate": certificate.chain,
-        "source": certificate.source,
+        "source": certificate.came_from(),
         "warnings": certificate.warnings(),
         "ocsp_stapling": staples.get(&certificate.id).map(stapling),
         "presented_by": users.get(&certificate.id).map(Vec::as_slice).unwrap_or_default(),

@@ -35,6 +35,7 @@ pub(super) fn coverage(names: &[String], name: &str) -> Option<bool> {
 /// The worst finding among the certificates that the host presents.
 pub(super) fn server_certificate(host: &Value, served: &[Value]) -> Finding {
     let all = served.iter().map(|one| one_certificate(host, one));
+    let all = all.chain(by_acme(host, !served.is_empty()));
     all.max_by_key(|finding| finding.state).unwrap_or_else(|| {
         Finding::new(
             CERTIFICATE,
@@ -43,6 +44,37 @@ pub(super) fn server_certificate(host: &Value, served: &[Value]) -> Finding {
             new_certificate(host),
         )
     })
+}
+
+/// What there is to say of a certificate that ACME is to bring.
+fn by_acme(host: &Value, is_served: bool) -> Option<Finding> {
+    let status = host
+        .get("acme_status")
+        .filter(|status| status.is_object())?;
+    let error = str_of(status, "error");
+    let name = str_of(host, "name");
+    let mend = match str_of(status, "state") {
+        "off" => "set `acme.directory` and `acme.terms_agreed` in postern.conf, and reload".into(),
+        _ => format!(
+            "see that the name leads here from the ACME server (port 80 for http-01, 443 for \
+             tls-alpn-01), then postern host renew {name}"
+        ),
+    };
+    match (str_of(status, "state"), is_served) {
+        ("issued", _) | ("ordering" | "waiting", true) => None,
+        ("ordering" | "waiting", false) => {
+            let said = "ACME has brought none yet: clients are refused until it has";
+            Some(Finding::new(CERTIFICATE, State::Bad, said, mend))
+        }
+        (_, false) => {
+            let said = format!("ACME has brought none, clients are refused: {error}");
+            Some(Finding::new(CERTIFICATE, State::Bad, said, mend))
+        }
+        (_, true) => {
+            let said = format!("ACME does not renew it: {error}");
+            Some(Finding::new(CERTIFICATE, State::Doubt, said, mend))
+        }
+    }
 }
 
 const CERTIFICATE: &str = "server certificate";

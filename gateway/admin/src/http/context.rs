@@ -25,7 +25,7 @@ use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Events, Workers};
 use datapath::plain;
-use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
+use fetch::{AcmeClient, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use snapshot::Published;
 
 /// What the API speaks about.
@@ -39,6 +39,8 @@ pub struct State {
     pub responders: Arc<OcspClient>,
     /// Answers that are stapled to server certificates.
     pub stapler: Arc<Stapler>,
+    /// Certificates that an ACME server brings.
+    pub acme: Arc<AcmeClient>,
     /// How addresses of origins are checked.
     pub health: Arc<HealthChecker>,
     /// What names of origins mean.
@@ -161,6 +163,11 @@ impl Context {
     /// Answers that are stapled to server certificates.
     pub(crate) fn stapler(&self) -> &Stapler {
         &self.state.stapler
+    }
+
+    /// Certificates that an ACME server brings.
+    pub(crate) fn acme(&self) -> &AcmeClient {
+        &self.state.acme
     }
 
     /// How addresses of origins are checked.

@@ -152,7 +152,7 @@ fn missing(noun: Noun) -> u32 {
         Noun::ServerCertificate => 1404,
         Noun::ClientCertificate | Noun::Denied => 1404,
         Noun::Ruleset | Noun::Rule | Noun::RulesetVersion => 10_003,
-        Noun::Token => 1001,
+        Noun::Token | Noun::AcmeAccount | Noun::AcmeOrder => 1001,
         Noun::List | Noun::ListItem => 10_001,
     }
 }

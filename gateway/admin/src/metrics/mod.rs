@@ -65,7 +65,7 @@ use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
 use datapath::observe::stats::WorkerStats;
 use datapath::plain::Outcome;
-use fetch::{FetchStatus, NameStatus, OcspCounts, StapleStatus};
+use fetch::{AcmeCounts, FetchStatus, NameStatus, OcspCounts, StapleStatus};
 use vocabulary::settings::HostMetrics;
 
 pub use format::Format;
@@ -99,6 +99,8 @@ pub struct Process {
     pub ocsp: OcspCounts,
     /// What is stapled to server certificates.
     pub staples: Vec<StapleStatus>,
+    /// Certificates that an ACME server brings.
+    pub acme: AcmeCounts,
     /// Addresses of origins.
     pub origins: Vec<AddressStatus>,
     /// What names of origins mean.

@@ -8,7 +8,7 @@ use prometheus_client::registry::Unit;
 
 use super::{Process, Scrape, counters, gauge};
 use control::{CrlFileOutcome, CrlFileStatus, CrlStatus, Expiring};
-use fetch::{FetchOutcome, FetchStatus, StapleStatus};
+use fetch::{AcmeCounts, AcmeState, FetchOutcome, FetchStatus, StapleStatus};
 use vocabulary::clock::since_epoch;
 
 impl Scrape {
@@ -31,6 +31,7 @@ impl Scrape {
             crl_files,
             ocsp,
             staples: stapled,
+            acme,
             origins: _,
             origin_limits: _,
             names: _,
@@ -118,6 +119,7 @@ impl Scrape {
         let help = "What OCSP responders have answered about client certificates";
         counters(out, "postern_ocsp_answers", help, answers)?;
         staples(out, stapled)?;
+        orders(out, acme)?;
         let help =
             "Lines that the access log lost because its writer was behind or its disk failed";
         counters(
@@ -189,6 +191,21 @@ fn ends(out: &mut DescriptorEncoder<'_>, expiring: &[Expiring]) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// How it stands with certificates from ACME.
+fn orders(out: &mut DescriptorEncoder<'_>, acme: &AcmeCounts) -> fmt::Result {
+    let help = "Hosts that have their certificate from ACME, by how it stands with it";
+    let mut family = out.encode_descriptor("postern_acme_hosts", help, None, MetricType::Gauge)?;
+    for (state, count) in AcmeState::ALL.into_iter().zip(acme.hosts) {
+        let labels = [("state", state.as_str())];
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        family.encode_family(&labels)?.encode_gauge(&count)?;
+    }
+    let results = [("issued", acme.issued), ("failed", acme.failed)];
+    let results = results.map(|(result, count)| ([("result", result)], count));
+    let help = "Orders of certificates from ACME, and what became of them";
+    counters(out, "postern_acme_orders", help, results.into_iter())
 }
 
 /// What became of reading revocation lists from watched files.

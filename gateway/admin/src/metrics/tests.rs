@@ -71,6 +71,11 @@ fn process() -> Process {
             until_sec: None,
             error: Some("it answers 500".into()),
         }],
+        acme: AcmeCounts {
+            hosts: [0, 1, 0, 4, 2],
+            issued: 7,
+            failed: 3,
+        },
         origins: vec![AddressStatus {
             origin: "example.com/backends".into(),
             address: "http://10.0.0.1:80".into(),

@@ -92,6 +92,9 @@ const HOSTS: &[Route] = &[
     route!(DELETE "/postern/v1/hosts/{host}", hosts::delete, "delete_host", "Delete a host")
         .gives(One("DeletedHost"))
         .tried(),
+    route!(POST "/postern/v1/hosts/{host}/acme_order", hosts::order, "order_certificate",
+        "Order a host's certificate from the ACME server now")
+    .gives(One("Host")),
     route!(GET "/postern/v1/hosts/{host}/enforcement", hosts::enforcement, "get_enforcement",
         "Show what keeps clients without a certificate from a host")
     .gives(One("Enforcement")),

@@ -22,7 +22,7 @@ use crate::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
-use fetch::{CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
+use fetch::{AcmeClient, AcmeSettings, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use fixtures::Directory;
 use snapshot::Published;
 use vocabulary::settings::StapleMode;
@@ -91,6 +91,7 @@ impl World {
             lists: CrlFetcher::new(control.clone()),
             responders: OcspClient::new(control.clone(), Arc::default()),
             stapler: Stapler::new(control.clone(), StapleMode::default),
+            acme: AcmeClient::new(control.clone(), AcmeSettings::default()),
             health: HealthChecker::new(published.clone()),
             names: NameWatch::new(control.clone(), published.clone()),
             published: published.clone(),

@@ -73,6 +73,7 @@ impl Gateway {
             lists: fetch::CrlFetcher::new(control.clone()),
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             stapler: fetch::Stapler::new(control.clone(), Default::default),
+            acme: fetch::AcmeClient::new(control.clone(), fetch::AcmeSettings::default()),
             health: fetch::HealthChecker::new(published.clone()),
             names: fetch::NameWatch::new(control.clone(), published.clone()),
             control,

@@ -42,6 +42,7 @@ use datapath::connection::Shared;
 use datapath::plain::Door;
 use datapath::steer::controller::Controller;
 use datapath::worker::Workers;
+use fetch::AcmeClient;
 
 /// In the environment of a process that was started to take over; the value says where the channel is.
 const MARK: &str = "POSTERN_UPGRADE";
@@ -64,6 +65,8 @@ pub(super) struct Estate {
     pub(super) upgrades: Arc<Upgrades>,
     /// Where this process's binary was when it started: what is there now is what an upgrade starts.
     pub(super) binary: PathBuf,
+    /// Is told of a new configuration.
+    pub(super) acme: Arc<AcmeClient>,
 }
 
 /// Why there is no new process in place of this one.

@@ -165,7 +165,7 @@ fn servers() -> Vec<Named> {
         .has("uploaded_on", time())
         .has("modified_on", time())
         .has("certificate", pem("The chain, leaf first"))
-        .has("source", words(["uploaded", "development"]))
+        .has("source", words(["uploaded", "development", "acme"]))
         .has(
             "warnings",
             list(text()).about("Clients that cannot use it, although it is served"),

@@ -4,7 +4,7 @@ use super::super::schema::{
     Schema, anything, closed, count, flag, list, named, object, text, words,
 };
 use super::hosts::{
-    certificate_headers, mtls, request_body_max, revoked, tell_reason, tls_min_version,
+    acme, certificate_headers, mtls, request_body_max, revoked, tell_reason, tls_min_version,
 };
 use super::{Named, host_name, pem, time};
 use control::limits::{
@@ -124,6 +124,7 @@ fn zone() -> Vec<Named> {
         .may_have("tell_reason", tell_reason().default(false))
         .takes("tls_min_version", tls_min_version())
         .takes("request_body_max", request_body_max())
+        .takes("acme", acme())
         .takes("certificate", fingerprint())
         .takes("other_certificate", fingerprint());
     let origin = closed()

@@ -4,6 +4,7 @@ use super::super::schema::{Schema, closed, count, flag, list, object, text, word
 use super::certificates::server_key;
 use super::{Named, host_name, id, named, pem, time, uuid};
 use control::limits::{DESCRIPTION_BYTES_MAX, PEM_BYTES_MAX, TOKEN_DAYS_MAX};
+use fetch::AcmeState;
 use vocabulary::settings::CertificateHeaders;
 
 pub(super) fn schemas() -> Vec<Named> {
@@ -52,6 +53,39 @@ pub(super) fn tls_min_version() -> Schema {
     )
 }
 
+pub(super) fn acme() -> Schema {
+    flag().about(
+        "Whether its certificate comes from the ACME server of `acme.directory`; until there is one \
+         the host presents what there is. Not of wildcards",
+    )
+}
+
+fn acme_status() -> Schema {
+    let status = object()
+        .has("state", words(AcmeState::ALL.map(AcmeState::as_str)))
+        .has(
+            "error",
+            text().or_null().about("Why there is none, or no newer one"),
+        )
+        .has(
+            "failures",
+            count().about("Orders in a row that brought none"),
+        )
+        .has(
+            "ordered_on",
+            time().or_null().about("When the last order was begun"),
+        )
+        .has(
+            "next_order_on",
+            time()
+                .or_null()
+                .about("`null` while one is under way, or waits for its turn"),
+        )
+        .has("renewal_on", time().or_null())
+        .about("How it stands with the certificate from ACME; `null` without `acme`");
+    status.into()
+}
+
 fn hosts() -> Vec<Named> {
     let certificate = || uuid().about("The server certificate that the host must present");
     let other = || uuid().about("The one beside it, with the other kind of key");
@@ -82,6 +116,8 @@ fn hosts() -> Vec<Named> {
             list(named("OriginAddress"))
                 .about("How the origin's addresses are; none of a host that is not served"),
         )
+        .has("acme", acme())
+        .has("acme_status", acme_status().or_null())
         .has("certificate_id", certificate().or_null())
         .has("other_certificate_id", other().or_null())
         .has(
@@ -135,6 +171,7 @@ fn hosts() -> Vec<Named> {
         .takes("tell_reason", tell_reason().default(false))
         .takes("tls_min_version", tls_min_version())
         .takes("request_body_max", request_body_max())
+        .may_have("acme", acme().default(false))
         .takes("certificate_id", certificate())
         .takes("other_certificate_id", other())
         .takes("server_certificates", brought())
@@ -157,6 +194,7 @@ fn hosts() -> Vec<Named> {
         .takes("tell_reason", tell_reason())
         .may_have("tls_min_version", tls_min_version().or_null())
         .may_have("request_body_max", request_body_max().or_null())
+        .takes("acme", acme())
         .may_have("certificate_id", newest(uuid()))
         .may_have("other_certificate_id", newest(uuid()))
         .takes("server_certificates", brought())

@@ -308,8 +308,12 @@ async fn hosts(world: &World, zone: &str) {
     let one = format!("{all}/gone.example.test");
     world.get(&one).await;
     world.get(&format!("{one}/enforcement")).await;
-    let patch = json!({"revoked": "close", "tell_reason": true, "certificate_id": null});
+    let patch = json!({"revoked": "close", "tell_reason": true, "certificate_id": null,
+        "acme": true});
     world.ok("PATCH", &one, patch).await;
+    world
+        .ok("POST", &format!("{one}/acme_order"), Value::Null)
+        .await;
     world.ok("DELETE", &one, Value::Null).await;
     let origins = format!("/postern/v1/zones/{zone}/origins");
     let body = json!({"name": "backends", "origin": {"addresses": [
