@@ -69,6 +69,9 @@ export interface Host {
     revoked: "rule" | "close";
     tls_min_version: string | null;
     request_body_max: number | null;
+    /** Its certificate comes from the ACME server. */
+    acme: boolean;
+    acme_status: { state: string; error: string | null; renewal_on: string | null } | null;
     served: boolean;
     origin: Origin;
     addresses: OriginAddress[];

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Host, Mtls } from "../api";
 import { OWN, call } from "../api";
-import { Choose, SubmitOrCancel, submitting, TextInput } from "../inputs";
+import { Check, Choose, SubmitOrCancel, submitting, TextInput } from "../inputs";
 import { Dialog, Notice, useTask } from "../ui";
 import { Confirm } from "./confirm";
 import type { Difference } from "./meanwhile";
@@ -34,6 +34,7 @@ interface Written {
     revoked: Host["revoked"];
     url: string;
     version: string;
+    acme: boolean;
 }
 
 function written(host: Host): Written {
@@ -42,6 +43,7 @@ function written(host: Host): Written {
         revoked: host.revoked,
         url: host.origin.url ?? "",
         version: host.tls_min_version ?? "",
+        acme: host.acme,
     };
 }
 
@@ -51,7 +53,17 @@ function parts(of: Written): [string, string][] {
         ["Revoked certificates", of.revoked],
         ["Origin", of.url],
         ["Least TLS version", of.version === "" ? "the gateway's" : of.version],
+        ["Certificate from ACME", of.acme ? "yes" : "no"],
     ];
+}
+
+/** How it stands with the certificate from ACME. */
+function acmeHint(host: Host): string {
+    const status = host.acme_status;
+    if (status === null) {
+        return "It is ordered and renewed by the gateway; until it has come the host presents what there is.";
+    }
+    return status.error === null ? `It is ${status.state}.` : `It is ${status.state}: ${status.error}`;
 }
 
 /** Opened with what was seen; `revision` is that of the configuration then. */
@@ -81,6 +93,7 @@ export function HostDialog(props: {
                 ...(host.version === was.version
                     ? {}
                     : { tls_min_version: host.version === "" ? null : host.version }),
+                ...(host.acme === was.acme ? {} : { acme: host.acme }),
             };
             try {
                 await call("PATCH", path, body, base.revision);
@@ -165,6 +178,14 @@ export function HostDialog(props: {
                     set={(version) => change({ version })}
                     of={VERSIONS}
                 />
+                {!props.host.name.startsWith("*.") && (
+                    <Check
+                        title="Have the server certificate from the ACME server"
+                        hint={acmeHint(props.host)}
+                        checked={host.acme}
+                        set={(acme) => change({ acme })}
+                    />
+                )}
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
                 <div class="actions start">
                     <button type="button" class="danger" onClick={() => setDeletes(true)}>

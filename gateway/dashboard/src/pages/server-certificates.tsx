@@ -27,7 +27,7 @@ interface ServerCertificate {
     key_type: string | null;
     status: "active" | "expired";
     expires_on: string;
-    source: "uploaded" | "development";
+    source: "uploaded" | "development" | "acme";
     warnings: string[];
     presented_by: string[];
 }
