@@ -6,6 +6,7 @@
     reason = "this is a test binary: a panic is a failed test, with its place"
 )]
 
+mod acme;
 mod admin_tls;
 mod answers;
 mod authorities;

@@ -12,6 +12,7 @@
     reason = "a world that cannot be built ends the test, and the panic says where"
 )]
 
+pub mod acme;
 pub mod admin;
 pub mod client;
 pub mod crl;

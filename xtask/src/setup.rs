@@ -90,6 +90,13 @@ const NEEDS: &[Need] = &[
         packages: &["nghttp2-client"],
     },
     Need {
+        what: "pebble",
+        why: "is the ACME server of the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("pebble").is_some(),
+        packages: &["pebble"],
+    },
+    Need {
         what: "haproxy",
         why: "is a balancer in front in the tests",
         purpose: Purpose::Test,

@@ -1,0 +1,72 @@
+"""An ACME server with ARI (RFC 9773), in front of one without: Debian's Pebble is older than the RFC.
+
+The first certificate that it is asked about is to be renewed at once, all others in a year. What it was
+asked, and what orders say that they replace, goes to standard output."""
+import base64
+import http.client
+import http.server
+import json
+import ssl
+import sys
+import time
+
+behind, certificate, key, port_file = sys.argv[1:]
+asked = []
+
+
+def window(name):
+    start = time.time() + (-120 if name == asked[0] else 365 * 86400)
+    text = lambda at: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    return {"suggestedWindow": {"start": text(start), "end": text(start + 60)}}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def pass_on(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        name = self.path.removeprefix("/window/")
+        if name != self.path:
+            if name not in asked:
+                asked.append(name)
+                print("asked", name, flush=True)
+            return self.answer(200, [("Retry-After", "3600")], json.dumps(window(name)).encode())
+        if self.path == "/order-plz":
+            payload = json.loads(body)["payload"]
+            order = json.loads(base64.urlsafe_b64decode(payload + "=="))
+            print("order", order.get("replaces", "-"), flush=True)
+        server = http.client.HTTPSConnection(behind, context=ssl._create_unverified_context())
+        server.request(self.command, self.path, body, dict(self.headers))
+        answer = server.getresponse()
+        text = answer.read()
+        if self.path == "/dir":
+            directory = json.loads(text)
+            directory["renewalInfo"] = f"https://{self.headers['host']}/window"
+            text = json.dumps(directory).encode()
+        kept = ("content-type", "location", "replay-nonce", "link", "retry-after")
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() in kept]
+        self.answer(answer.status, headers, text)
+
+    def answer(self, status, headers, text):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
+
+    do_GET = do_HEAD = do_POST = pass_on
+
+
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+server = http.server.ThreadingHTTPServer((behind.split(":")[0], 0), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+with open(port_file, "w") as file:
+    file.write(f"{server.server_port}\n")
+server.serve_forever()
