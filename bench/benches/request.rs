@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::AccessLogTarget;
+use config::{AccessLogTarget, LogStyle};
 use criterion::{Criterion, criterion_group, criterion_main};
 use datapath::observe::{AccessLog, RequestRecord, Stage, StageTimes, Steered};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -129,7 +129,11 @@ fn access_log(criterion: &mut Criterion) {
         times,
         error: None,
         detail: "",
+        user_agent: b"",
+        referer: b"",
+        trace_id: "",
     };
+    let style = LogStyle::default();
     criterion.bench_function("access log, one line", |bencher| {
         bencher.iter_custom(|count| {
             let mut total = Duration::ZERO;
@@ -137,7 +141,7 @@ fn access_log(criterion: &mut Criterion) {
             while left > 0 {
                 let some = left.min(LINES);
                 let begun = Instant::now();
-                (0..some).for_each(|_| log.write(black_box(&record)));
+                (0..some).for_each(|_| log.write(black_box(&record), &style));
                 total += begun.elapsed();
                 left -= some;
                 assert!(log.flush(Duration::from_secs(5)), "the writer keeps up");

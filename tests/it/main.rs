@@ -6,6 +6,7 @@
     reason = "this is a test binary: a panic is a failed test, with its place"
 )]
 
+mod access_log;
 mod acme;
 mod admin_tls;
 mod answers;
@@ -71,6 +72,7 @@ mod steering_wire;
 mod tenants;
 mod ticket_matrix;
 mod tools;
+mod top;
 mod unread;
 mod upgrade;
 mod websocket;

@@ -8,10 +8,11 @@ use super::key_macros::{auto_number, duration, number, path_or_none, switch};
 use super::keys_certificates as certificates;
 use super::keys_end as end;
 use super::keys_front as front;
+use super::keys_log as log;
 use super::kind::{Change, Kind};
 use super::network::Networks;
 use super::value::{self, ValueError};
-use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
+use super::{Config, SteerInterfaces, SteerMode};
 use crate::limits;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{HostMetrics, KeyExchange, TlsVersion};
@@ -40,14 +41,6 @@ const STEER_MODES: &[(&str, SteerMode)] = &[
 ];
 
 const PRIVATE_ORIGINS: &[(&str, bool)] = &[("allow", true), ("deny", false)];
-
-const LOG_LEVELS: &[(&str, LogLevel)] = &[
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
-];
 
 const GROUPS: &[(&str, KeyExchange)] = &[
     ("X25519MLKEM768", KeyExchange::X25519MlKem768),
@@ -190,32 +183,12 @@ pub static KEYS: &[Key] = &[
         },
         show: |config| value::show_word(&config.private_origins, PRIVATE_ORIGINS),
     },
-    Key {
-        name: "log.level",
-        kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
-        default: "info",
-        change: Change::Reload,
-        doc: "How much the gateway tells of itself on standard error.",
-        set: |config, text| value::word(text, LOG_LEVELS).map(|level| config.log_level = level),
-        show: |config| value::show_word(&config.log_level, LOG_LEVELS),
-    },
-    Key {
-        name: "log.access",
-        kind: Kind::Sink,
-        default: "stdout",
-        change: Change::Restart,
-        doc: "Where the access log goes: one JSON object for each request and each failed handshake.",
-        set: |config, text| {
-            config.access_log = match text {
-                "off" => AccessLogTarget::Off,
-                "stdout" => AccessLogTarget::Stdout,
-                "stderr" => AccessLogTarget::Stderr,
-                _ => AccessLogTarget::File(value::path(text)?),
-            };
-            Ok(())
-        },
-        show: |config| config.access_log.to_string(),
-    },
+    log::LOG_LEVEL,
+    log::LOG_ACCESS,
+    log::LOG_ACCESS_FORMAT,
+    log::LOG_ACCESS_FIELDS,
+    log::LOG_ACCESS_SAMPLE,
+    log::LOG_ACCESS_SAMPLE_REFUSED,
     Key {
         name: "host.default",
         kind: Kind::HostOrNone,

@@ -59,6 +59,8 @@ pub enum Kind {
     PathOrAuto,
     /// A path, `stdout`, `stderr` or `off`.
     Sink,
+    /// Names of the access log's fields.
+    LogFields,
     /// `auto` or names of network interfaces.
     Interfaces,
 }
@@ -101,6 +103,9 @@ impl Kind {
             Self::PathOrNone => "a path, or `none`".into(),
             Self::PathOrAuto => "`auto` or a path".into(),
             Self::Sink => "a path, `stdout`, `stderr` or `off`".into(),
+            Self::LogFields => {
+                "names of fields, as in `default, user_agent, -steered`, or `all`".into()
+            }
             Self::Interfaces => "`auto` or names of network interfaces, as in `eth0, eth1`".into(),
         }
     }

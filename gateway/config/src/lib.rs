@@ -20,6 +20,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod error;
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -29,6 +30,7 @@ mod keys;
 mod keys_certificates;
 mod keys_end;
 mod keys_front;
+mod keys_log;
 #[cfg(test)]
 mod keys_tests;
 mod kind;
@@ -40,6 +42,7 @@ mod reader;
 mod syntax;
 mod value;
 
+pub use access_log::{AccessLogTarget, LogField, LogFields, LogFormat, LogStyle};
 pub use error::{ConfigError, ConfigErrors, Span};
 pub use files::Sources;
 pub use keys::{KEYS, Key, key};
@@ -48,7 +51,6 @@ pub use live::{Live, Setting, SettingError};
 pub use value::{bytes as size, time};
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -205,6 +207,8 @@ pub struct Tunables {
     pub ocsp_staple: StapleMode,
     /// `metrics.hosts`
     pub host_metrics: HostMetrics,
+    /// `log.access.format` and the keys beside it.
+    pub access_log: LogStyle,
     /// `http.redirect_port`: 1 to 65,535.
     pub http_redirect_port: usize,
     /// `proxy.protocol_from`: whose connections begin with a PROXY header.
@@ -231,31 +235,6 @@ pub struct Tunables {
     pub steer_source_ipv4_bits: usize,
     /// `steer.source_ipv6_bits`
     pub steer_source_ipv6_bits: usize,
-}
-
-/// Where the access log goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum AccessLogTarget {
-    /// Nowhere.
-    Off,
-    /// Standard output.
-    #[default]
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// A file, appended to, opened again on SIGUSR1.
-    File(PathBuf),
-}
-
-impl fmt::Display for AccessLogTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.pad("off"),
-            Self::Stdout => f.pad("stdout"),
-            Self::Stderr => f.pad("stderr"),
-            Self::File(path) => write!(f, "{}", path.display()),
-        }
-    }
 }
 
 /// How much the gateway tells of itself.
@@ -624,15 +603,6 @@ impl Config {
             }
         }
         found
-    }
-}
-
-impl AccessLogTarget {
-    fn file(&self) -> Option<&PathBuf> {
-        match self {
-            Self::File(path) => Some(path),
-            Self::Off | Self::Stdout | Self::Stderr => None,
-        }
     }
 }
 

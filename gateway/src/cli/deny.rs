@@ -271,6 +271,11 @@ fn by_fingerprint(
         .map_err(|error| unknown(error.to_string()))?
         .ok_or_else(|| unknown("the access log has no such certificate".into()))?;
     let issuer = str_of(&seen, "issuer");
+    if issuer.is_empty() || str_of(&seen, "serial").is_empty() {
+        return Err(unknown(
+            "the access log does not say them (`log.access.fields` leaves them out)".into(),
+        ));
+    }
     let is_issuer = |one: &X509| pem::subject(one) == issuer;
     let found = by_certificate(client, cas, &is_issuer)?;
     match (found, named) {

@@ -1,15 +1,18 @@
 //! `postern log`: the access log, followed and filtered.
 //!
 //! Owns the filters. Reads the file that `log.access` names, or the journal when it goes to standard
-//! output; a file that is rotated away is followed to its successor.
+//! output; a file that is rotated away is followed to its successor. Lines in the common format are
+//! shown too, and found by the certificate's fingerprint, which is all that they say of it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use config::{LogField, LogFields};
 use serde_json::Value;
 
 use super::client::Client;
@@ -56,8 +59,12 @@ impl Log {
         let place = match &self.file {
             Some(file) => file.display().to_string(),
             None => {
-                let setting = client()?.get(&format!("{OWN}/sysctl/log.access"))?;
-                str_of(&setting, "value").to_owned()
+                let client = client()?;
+                let place = setting(&client, "log.access")?;
+                if place != "off" {
+                    self.can_be_told(&client)?;
+                }
+                place
             }
         };
         match place.as_str() {
@@ -67,6 +74,42 @@ impl Log {
             "stdout" | "stderr" => self.journal(),
             file => self.file(Path::new(file)),
         }
+    }
+
+    /// Refuses filters by what lines do not say as they are written now.
+    fn can_be_told(&self, client: &Client) -> Result<(), CliError> {
+        let format = setting(client, "log.access.format")?;
+        let fields = setting(client, "log.access.fields")?;
+        // A gateway of a later version may have more.
+        let fields: LogFields = fields.parse().unwrap_or(LogFields::ALL);
+        let cert = LogFields::CLIENT_CERT;
+        for (flag, is_used, is_there) in [
+            ("--host", self.host.is_some(), fields.has(LogField::Host)),
+            ("--zone", self.zone.is_some(), fields.has(LogField::Zone)),
+            (
+                "--certificate",
+                self.certificate.is_some(),
+                fields.has_any(cert),
+            ),
+        ] {
+            let by_print = flag == "--certificate" && format != "json";
+            if !is_used || by_print {
+                continue;
+            }
+            if format != "json" {
+                return Err(CliError::Failed(format!(
+                    "lines of the format `{format}` do not say what {flag} looks for; set \
+                     `log.access.format = json`, or look at the dashboard's events"
+                )));
+            }
+            if !is_there {
+                return Err(CliError::Failed(format!(
+                    "`log.access.fields` leaves out what {flag} looks for; take it in: \
+                     `postern sysctl -w log.access.fields=default`"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Lines of the unit's journal.
@@ -145,7 +188,11 @@ impl Log {
     fn fits(&self, line: &str) -> bool {
         let Ok(record) = serde_json::from_str::<Value>(line) else {
             // The gateway's own words share the journal with the log.
-            return false;
+            return common(line).is_some_and(|print| {
+                let wanted = self.certificate.as_deref().map(plain);
+                let none = self.host.is_none() && self.zone.is_none() && self.reason.is_none();
+                none && wanted.is_none_or(|wanted| wanted == print)
+            });
         };
         if !record.is_object() {
             return false;
@@ -168,7 +215,7 @@ impl Log {
             holds(&record, &["reason", "error", "stop"], &has)
         });
         let certificate = self.certificate.as_ref().is_none_or(|wanted| {
-            let plain = wanted.replace(':', "").to_ascii_lowercase();
+            let plain = plain(wanted);
             let is = |value: &Value| {
                 let text = value.as_str().unwrap_or_default();
                 text.to_ascii_lowercase() == plain
@@ -184,15 +231,37 @@ impl Log {
     }
 }
 
+/// A fingerprint or serial number without what people put between its bytes.
+fn plain(number: &str) -> String {
+    number.replace(':', "").to_ascii_lowercase()
+}
+
+/// The user of a line in the common format, which is a certificate's fingerprint or `-`; `None` when it
+/// is no such line.
+fn common(line: &str) -> Option<&str> {
+    let mut words = line.splitn(4, ' ');
+    let is_address = words.next()?.parse::<IpAddr>().is_ok();
+    let is_nobody = words.next()? == "-";
+    let user = words.next()?;
+    let rest = words.next()?;
+    let is_line = is_address && is_nobody && rest.starts_with('[') && rest.contains("] \"");
+    is_line.then_some(user)
+}
+
+/// The value of a key of the gateway that runs.
+fn setting(client: &Client, key: &str) -> Result<String, CliError> {
+    let setting = client.get(&format!("{OWN}/sysctl/{key}"))?;
+    Ok(str_of(&setting, "value").to_owned())
+}
+
 /// What the end of the access log's file last said of the client certificate with this SHA-256.
 pub(super) fn last_of_certificate(client: &Client, print: &str) -> Result<Option<Value>, CliError> {
-    let setting = client.get(&format!("{OWN}/sysctl/log.access"))?;
-    let place = str_of(&setting, "value");
-    if matches!(place, "off" | "stdout" | "stderr") {
+    let place = setting(client, "log.access")?;
+    if matches!(place.as_str(), "off" | "stdout" | "stderr") {
         let why = format!("the access log (log.access = {place}) is no file");
         return Err(CliError::Failed(why));
     }
-    let path = Path::new(place);
+    let path = Path::new(&place);
     let failed = |why: std::io::Error| CliError::Failed(format!("{place}: {why}"));
     let mut reader = tail(path).map_err(failed)?;
     let mut last = None;
@@ -322,6 +391,16 @@ mod tests {
             assert_eq!(log.fits(REVOKED), revoked, "{log:?}");
             assert_eq!(log.fits(ORIGIN), origin, "{log:?}");
             assert!(!log.fits("INFO listening"), "words are no records");
+        }
+        let line = "192.0.2.1 - 9f86 [21/Nov/2025:01:22:09 +0000] \"GET / HTTP/1.1\" 200 5";
+        for (log, fits) in [
+            (log(|_| {}), true),
+            (log(|log| log.host = Some("a.test".into())), false),
+            (log(|log| log.reason = Some("revoked".into())), false),
+            (log(|log| log.certificate = Some("9F:86".into())), true),
+            (log(|log| log.certificate = Some("9f".into())), false),
+        ] {
+            assert_eq!(log.fits(line), fits, "{log:?}");
         }
         let many = (0..5).map(|n| format!("{{\"host\":\"{n}\"}}"));
         assert_eq!(log(|_| {}).last(many).len(), 2);

@@ -214,7 +214,7 @@ fn placeholder(kind: &config::Kind) -> &'static str {
         Kind::MailOrNone => "MAIL",
         Kind::WordOrNone => "WORD",
         Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",
-        Kind::Interfaces => "NAMES",
+        Kind::Interfaces | Kind::LogFields => "NAMES",
         Kind::NetworksOrNone => "NETWORKS",
     }
 }

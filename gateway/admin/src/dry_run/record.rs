@@ -173,13 +173,20 @@ fn certificate(logged: &Value) -> Result<Certificate, Refused> {
             &["cert_subject_dn", "cert_subject_dn_rfc2253"][..],
         ),
         ("issuer", &["cert_issuer_dn", "cert_issuer_dn_rfc2253"]),
+        ("issuer_key_id", &["cert_issuer_ski"]),
+        ("serial", &["cert_serial"]),
+        ("fingerprint_sha256", &["cert_fingerprint_sha256"]),
+        ("ca_id", &["ca_id"]),
     ] {
-        if is_cut(text(key)) {
-            let cut = |name: &str| {
+        let is_cut = is_cut(text(key));
+        // A certificate may have no subject; that the log was to leave it out looks the same.
+        let is_missing = presented && text(key).is_empty();
+        if is_cut || is_missing {
+            let meant = |name: &str| {
                 name.strip_prefix("cf.tls_client_auth.")
                     .is_some_and(|field| names.contains(&field))
             };
-            unknown = unknown.and(FieldSet::named(cut));
+            unknown = unknown.and(FieldSet::named(meant));
         }
     }
     let client = ClientAuth {

@@ -20,6 +20,7 @@ use crate::http::incoming::Incoming;
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
 use crate::shares::Beyond;
+use config::LogField;
 use rules::{ConnectionState, Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
@@ -89,8 +90,19 @@ pub(super) async fn answer(
         (rest, rate),
         request.body().interims(),
     );
-    exchange.notes.borrow_mut().accept = accept;
     let (parts, incoming) = request.into_parts();
+    {
+        let mut notes = exchange.notes.borrow_mut();
+        notes.accept = accept;
+        let said = |field, name| {
+            let is_wanted = exchange.log_style.wants(field);
+            is_wanted
+                .then(|| parts.headers.get(name).cloned())
+                .flatten()
+        };
+        notes.user_agent = said(LogField::UserAgent, header::USER_AGENT);
+        notes.referer = said(LogField::Referer, header::REFERER);
+    }
     let heads = HeadBounds::of(&connection.tunables);
     let body = RequestBody::new(incoming, exchange.clone(), heads);
     let mut response = match respond(&connection, &exchange, parts, body).await {

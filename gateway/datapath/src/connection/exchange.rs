@@ -26,6 +26,7 @@ use crate::http::upstream::HeadBounds;
 use crate::limits::INTERIM_RESPONSES_MAX;
 use crate::observe::{EventKind, HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
 use crate::shares::{Beyond, Busy};
+use config::LogStyle;
 use snapshot::Host;
 use snapshot::checks::version_text;
 use snapshot::http::headers::{is_within, remove_hop_by_hop};
@@ -44,6 +45,8 @@ pub(super) struct Exchange {
     pub(super) id: RequestId,
     /// The same as a header.
     pub(super) id_value: HeaderValue,
+    /// How its line is written.
+    pub(super) log_style: LogStyle,
     method: Method,
     version: Version,
     pub(super) notes: RefCell<Notes>,
@@ -100,6 +103,9 @@ pub(super) struct Notes {
     pub(super) target: Option<PathAndQuery>,
     /// What the client accepts, unless it is answered as gRPC does.
     pub(super) accept: Option<HeaderValue>,
+    /// What it says that it is, and where it says that it comes from, when the access log has it.
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) referer: Option<HeaderValue>,
     pub(super) status: StatusCode,
     /// The rule that answered, and what it did.
     pub(super) rule: Option<(Box<str>, RuleAction)>,
@@ -155,6 +161,7 @@ impl Exchange {
             time: clock::time(),
             id,
             id_value: connection.local.request_ids.header(id),
+            log_style: connection.local.log_style(),
             method,
             version,
             notes: RefCell::default(),
@@ -397,8 +404,11 @@ impl Exchange {
             times: notes.times,
             error: notes.error,
             detail: &notes.detail,
+            user_agent: notes.user_agent.as_ref().map_or(b"", HeaderValue::as_bytes),
+            referer: notes.referer.as_ref().map_or(b"", HeaderValue::as_bytes),
+            trace_id: "",
         };
-        access_log.write(&record);
+        access_log.write(&record, &self.log_style);
         if let Some(wanted) = wanted {
             local.recorder.request(wanted, &record);
         }

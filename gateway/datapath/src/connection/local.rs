@@ -16,7 +16,7 @@ use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::observe::{AccessLog, Events, Recorder, WorkerStats};
 use crate::shares::Shares;
-use config::Live;
+use config::{Live, LogStyle};
 use rules::geo::Geo;
 use snapshot::Published;
 use snapshot::phases::Buckets;
@@ -88,6 +88,12 @@ impl Local {
             parked: Cell::new(0),
             quieted: Cell::new(0),
         }
+    }
+
+    /// How lines of the access log are written now.
+    #[must_use]
+    pub fn log_style(&self) -> LogStyle {
+        self.shared.live.load().access_log
     }
 
     /// A connection has given its buffers back and waits for the next request.

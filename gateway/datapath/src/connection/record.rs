@@ -103,7 +103,8 @@ pub(super) fn record_certificate(
         event,
         reason: reason.as_str(),
     };
-    local.shared.access_log.certificate(&record);
+    let style = local.log_style();
+    local.shared.access_log.certificate(&record, &style);
     local.recorder.certificate(&record);
 }
 
@@ -121,7 +122,8 @@ pub(super) fn record_connection(connection: &Connection, stop: Stop) {
         worker: local.index,
         reason: stop.as_str(),
     };
-    local.shared.access_log.connection(&record);
+    let style = local.log_style();
+    local.shared.access_log.connection(&record, &style);
     local.recorder.connection(&record);
 }
 
@@ -169,11 +171,15 @@ pub(super) fn record_bad_head(
         times: StageTimes::default(),
         error: Some(RequestError::BadHttp),
         detail,
+        user_agent: b"",
+        referer: b"",
+        trace_id: "",
     };
+    let style = connection.local.log_style();
     let Local {
         shared, recorder, ..
     } = &*connection.local;
-    shared.access_log.write(&record);
+    shared.access_log.write(&record, &style);
     if let Some(wanted) = recorder.wants(EventKind::Failed, record.host, record.time) {
         recorder.request(wanted, &record);
     }
@@ -218,6 +224,7 @@ pub(super) fn record_refusal(
         detail: &error.detail(),
         elapsed: accepted.elapsed(),
     };
-    local.shared.access_log.handshake_failed(&record);
+    let style = local.log_style();
+    local.shared.access_log.handshake_failed(&record, &style);
     local.recorder.handshake(&record);
 }

@@ -1,23 +1,28 @@
 //! The access log: lines from workers to a file, without a worker ever waiting.
 //!
-//! Owns the bounded queue, the writer thread, and opening the file again after it was rotated.
-//! A line that does not fit is dropped and counted. What a line says is [`super::record`]'s.
+//! Owns the bounded queue, the sample, the writer thread, and opening the file again after it was
+//! rotated. A line that does not fit is dropped and counted. What a line says is [`super::record`]'s,
+//! and in the common format [`super::common`]'s.
 
+use std::collections::hash_map::RandomState;
 use std::fs::OpenOptions;
+use std::hash::{BuildHasher as _, Hash};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::queue::ArrayQueue;
 
 use super::record::{CertificateRecord, ConnectionRecord, HandshakeRecord, RequestRecord};
+use super::{common, line};
 use crate::clock;
 use crate::limits;
-use config::AccessLogTarget;
+use config::{AccessLogTarget, LogFormat, LogStyle};
 
 /// Writes records; a clone for each worker.
 #[derive(Clone)]
@@ -62,6 +67,9 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// The writer, to wake it; set before any line can be written.
     thread: std::sync::OnceLock<Thread>,
+    /// What chooses the sample: clients know their request ids, and must not know which of their requests
+    /// have no line.
+    chance: RandomState,
 }
 
 impl AccessLog {
@@ -96,10 +104,13 @@ impl AccessLog {
             sleeping: AtomicBool::new(false),
             writer: Mutex::new(None),
             thread: std::sync::OnceLock::new(),
+            chance: RandomState::new(),
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
             sink,
+            torn: Vec::new(),
+            fails: false,
             complained: None,
         };
         let handle = thread::Builder::new()
@@ -120,24 +131,67 @@ impl AccessLog {
         self.shared.is_some()
     }
 
-    /// Writes one request. Never waits.
-    pub fn write(&self, record: &RequestRecord<'_>) {
-        self.line(|out| record.write(out));
+    /// Writes one request, or leaves it out of the sample. Never waits.
+    pub fn write(&self, record: &RequestRecord<'_>, style: &LogStyle) {
+        let of = if record.is_refusal() {
+            style.sample_refused
+        } else {
+            style.sample
+        };
+        if !self.is_in_sample(of, record.request_id) {
+            return;
+        }
+        self.line(|out| match style.format {
+            LogFormat::Json => line::write(out, style.fields, of, |line| record.write(line)),
+            LogFormat::Common => common::request(out, record, false, of),
+            LogFormat::Combined => common::request(out, record, true, of),
+        });
     }
 
     /// Writes one failed handshake. Never waits.
-    pub fn handshake_failed(&self, record: &HandshakeRecord<'_>) {
-        self.line(|out| record.write(out));
+    pub fn handshake_failed(&self, record: &HandshakeRecord<'_>, style: &LogStyle) {
+        let whose = (record.client, record.time);
+        self.refused(whose, style, |line| record.write(line));
     }
 
     /// Writes one client certificate that is no good. Never waits.
-    pub fn certificate(&self, record: &CertificateRecord<'_>) {
-        self.line(|out| record.write(out));
+    pub fn certificate(&self, record: &CertificateRecord<'_>, style: &LogStyle) {
+        // The common format has nothing for it: a request or the end of the connection follows.
+        if style.format == LogFormat::Json {
+            let whose = (record.client, record.time);
+            self.refused(whose, style, |line| record.write(line));
+        }
     }
 
     /// Writes one connection that was ended for what its client did. Never waits.
-    pub fn connection(&self, record: &ConnectionRecord<'_>) {
-        self.line(|out| record.write(out));
+    pub fn connection(&self, record: &ConnectionRecord<'_>, style: &LogStyle) {
+        let whose = (record.client, record.time);
+        self.refused(whose, style, |line| record.write(line));
+    }
+
+    fn refused(
+        &self,
+        whose: (SocketAddr, SystemTime),
+        style: &LogStyle,
+        fill: impl FnOnce(&mut line::Line<'_>),
+    ) {
+        let of = style.sample_refused;
+        if !self.is_in_sample(of, whose) {
+            return;
+        }
+        self.line(|out| match style.format {
+            LogFormat::Json => line::write(out, style.fields, of, fill),
+            LogFormat::Common => common::connection(out, whose, false, of),
+            LogFormat::Combined => common::connection(out, whose, true, of),
+        });
+    }
+
+    /// Whether a line is one of so many that is written.
+    fn is_in_sample(&self, of: u32, what: impl Hash) -> bool {
+        let Some(shared) = &self.shared else {
+            return false;
+        };
+        of <= 1 || shared.chance.hash_one(what).is_multiple_of(u64::from(of))
     }
 
     /// Opens the file again, after it was moved away; the old one is kept when that fails.
@@ -276,24 +330,42 @@ impl Sink {
         })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut out = io::stdout().lock();
-                out.write_all(bytes)?;
-                out.flush()
+    /// Writes as much as there is room for; how many bytes that is, and why it is not all.
+    fn write(&mut self, bytes: &[u8]) -> (usize, Option<io::Error>) {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            let count = match self {
+                // What stands in its buffer is lost when the flush fails: standard output is no file here.
+                Self::Stdout => {
+                    let mut out = io::stdout().lock();
+                    out.write_all(rest)
+                        .and_then(|()| out.flush())
+                        .map(|()| rest.len())
+                }
+                Self::Stderr => io::stderr().lock().write(rest),
+                Self::File(_, file) => file.write(rest),
+                #[cfg(test)]
+                Self::Test(out) => out.write(rest),
+            };
+            match count {
+                Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (written, Some(error)),
             }
-            Self::Stderr => io::stderr().lock().write_all(bytes),
-            Self::File(_, file) => file.write_all(bytes),
-            #[cfg(test)]
-            Self::Test(out) => out.write_all(bytes),
         }
+        (written, None)
     }
 }
 
 struct Writer {
     shared: Arc<Shared>,
     sink: Sink,
+    /// The rest of a line whose beginning is in the file: a disk that ran full takes it before any
+    /// other, so that lines stay whole.
+    torn: Vec<u8>,
+    /// The last write failed.
+    fails: bool,
     /// When the last failure was told: once a minute is enough.
     complained: Option<Instant>,
 }
@@ -315,10 +387,7 @@ impl Writer {
                 self.shared.give_back(line);
             }
             if lines > 0 {
-                if let Err(error) = self.sink.write(&batch) {
-                    self.shared.dropped.fetch_add(lines, Ordering::Relaxed);
-                    self.complain(&error);
-                }
+                self.write(&batch, lines);
                 batch.clear();
                 self.shared.done.fetch_add(lines, Ordering::AcqRel);
                 continue;
@@ -341,10 +410,52 @@ impl Writer {
         }
     }
 
+    /// Writes whole lines; those that do not get into the file are lost, and counted.
+    fn write(&mut self, batch: &[u8], lines: u64) {
+        if !self.torn.is_empty() {
+            let (written, error) = self.sink.write(&self.torn);
+            self.torn.drain(..written);
+            if let Some(error) = error {
+                self.lose(lines, &error);
+                return;
+            }
+        }
+        let (written, error) = self.sink.write(batch);
+        let Some(error) = error else {
+            if std::mem::take(&mut self.fails) {
+                self.complained = None;
+                let dropped = self.shared.dropped.load(Ordering::Relaxed);
+                tracing::info!("the access log is written again; {dropped} lines are lost so far");
+            }
+            return;
+        };
+        let (done, left) = batch.split_at(written.min(batch.len()));
+        let is_torn = done.last().is_some_and(|byte| *byte != b'\n');
+        let end = left.iter().position(|byte| *byte == b'\n');
+        if let (true, Some(end)) = (is_torn, end) {
+            self.torn
+                .extend_from_slice(left.get(..=end).unwrap_or_default());
+        }
+        let lost = left.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.lose(lost.saturating_sub(u64::from(is_torn)), &error);
+    }
+
+    fn lose(&mut self, lines: u64, error: &io::Error) {
+        self.fails = true;
+        self.shared.dropped.fetch_add(lines, Ordering::Relaxed);
+        self.complain(error);
+    }
+
     fn reopen(&mut self) {
         if let Sink::File(path, _) = &self.sink {
             match Sink::open(&AccessLogTarget::File(path.clone())) {
-                Ok(sink) => self.sink = sink,
+                Ok(sink) => {
+                    self.sink = sink;
+                    // Its beginning is in the old file.
+                    let torn = std::mem::take(&mut self.torn);
+                    let lost = u64::from(!torn.is_empty());
+                    self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
+                }
                 Err((path, error)) => {
                     tracing::error!(
                         "the access log {} cannot be opened again: {error}; the old file is kept",
@@ -378,6 +489,10 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
+    fn write(log: &AccessLog, path: &str) {
+        log.write(&request(path, &ClientAuth::none()), &LogStyle::default());
+    }
+
     struct File(PathBuf);
 
     impl File {
@@ -405,7 +520,7 @@ mod tests {
                 let log = log.clone();
                 scope.spawn(move || {
                     for index in 0..500 {
-                        log.write(&request(&format!("/{index}"), &ClientAuth::none()));
+                        write(&log, &format!("/{index}"));
                     }
                 });
             }
@@ -418,7 +533,7 @@ mod tests {
         assert_eq!(file.lines(), 2_000);
         // A writer that went to sleep wakes up again.
         thread::sleep(Duration::from_millis(50));
-        log.write(&request("/late", &ClientAuth::none()));
+        write(&log, "/late");
         log.finish(PATIENCE);
         assert_eq!(file.lines(), 2_001);
     }
@@ -427,7 +542,7 @@ mod tests {
     fn a_rotated_file_is_opened_again() {
         let (file, moved) = (File::new("rotate"), File::new("rotated"));
         let log = AccessLog::start(&AccessLogTarget::File(file.0.clone())).unwrap();
-        log.write(&request("/1", &ClientAuth::none()));
+        write(&log, "/1");
         assert!(log.flush(PATIENCE));
         fs::rename(&file.0, &moved.0).unwrap();
         log.reopen();
@@ -435,7 +550,7 @@ mod tests {
         while !file.0.exists() && start.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(2));
         }
-        log.write(&request("/2", &ClientAuth::none()));
+        write(&log, "/2");
         log.finish(PATIENCE);
         assert_eq!((moved.lines(), file.lines()), (1, 1));
     }
@@ -463,7 +578,7 @@ mod tests {
         let path = "/x".repeat(1_000);
         // Were a worker to wait for the disk, this would not end.
         for _ in 0..limits::ACCESS_LOG_QUEUE_LINES * 2 {
-            log.write(&request(&path, &ClientAuth::none()));
+            write(&log, &path);
             if log.dropped() > 10 {
                 break;
             }
@@ -482,6 +597,91 @@ mod tests {
         );
     }
 
+    /// A disk with room for so many bytes, and what is on it.
+    #[derive(Clone, Default)]
+    struct Small(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Small {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let count = bytes.len().min(disk.0);
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.0 -= count;
+            disk.1.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_costs_whole_lines_which_are_counted() {
+        let disk = Small::default();
+        let log = AccessLog::with(Sink::Test(Box::new(disk.clone()))).unwrap();
+        for room in [1_000, 0, 10, 3_000, 1, 0, 100_000] {
+            disk.0.lock().unwrap().0 += room;
+            for index in 0..4 {
+                write(&log, &format!("/{room}/{index}"));
+            }
+            assert!(log.flush(PATIENCE));
+        }
+        log.finish(PATIENCE);
+        let text = String::from_utf8(disk.0.lock().unwrap().1.clone()).unwrap();
+        assert!(text.ends_with('\n'));
+        for line in text.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+        assert!(log.dropped() > 0 && text.contains("/100000/3"), "{text}");
+        assert_eq!(text.lines().count() as u64 + log.dropped(), 28);
+    }
+
+    #[test]
+    fn a_sample_says_how_many_lines_it_stands_for() {
+        let file = File::new("sample");
+        let log = AccessLog::start(&AccessLogTarget::File(file.0.clone())).unwrap();
+        let style = LogStyle {
+            sample: 10,
+            ..LogStyle::default()
+        };
+        let nobody = ClientAuth::none();
+        let line = |index: usize, status: u16| {
+            let id = format!("{index:032x}");
+            let record = RequestRecord {
+                request_id: &id,
+                status,
+                rule: None,
+                logged: &[],
+                ..request("/", &nobody)
+            };
+            log.write(&record, &style);
+        };
+        for index in 0..10_000 {
+            line(index, 200);
+            if index % 10 == 0 {
+                line(index, 500);
+            }
+        }
+        log.finish(PATIENCE);
+        let (mut permitted, mut failed) = (0, 0);
+        for line in fs::read_to_string(&file.0).unwrap().lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let stands_for = line["stands_for"].as_u64();
+            if line["status"] == 500 {
+                assert_eq!(stands_for, None);
+                failed += 1;
+            } else {
+                permitted += stands_for.unwrap();
+            }
+        }
+        assert_eq!(failed, 1_000);
+        // Five standard deviations: one in two million runs is further away.
+        assert!((8_500..=11_500).contains(&permitted), "{permitted}");
+    }
+
     #[test]
     fn what_cannot_be_opened_is_told() {
         let error =
@@ -493,7 +693,7 @@ mod tests {
             "{error}"
         );
         let off = AccessLog::start(&AccessLogTarget::Off).unwrap();
-        off.write(&request("/", &ClientAuth::none()));
+        write(&off, "/");
         assert!(!off.enabled() && off.flush(Duration::ZERO));
     }
 }

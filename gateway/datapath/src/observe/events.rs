@@ -16,9 +16,11 @@ use std::time::SystemTime;
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 
+use super::line::{self, Line};
 use super::record::{CertificateRecord, ConnectionRecord, HandshakeRecord, RequestRecord};
 use crate::clock;
 use crate::limits;
+use config::LogFields;
 
 vocabulary::words! {
     /// What happened.
@@ -233,18 +235,16 @@ impl Recorder {
     /// Keeps a handshake that was refused, if it is wanted.
     pub fn handshake(&self, record: &HandshakeRecord<'_>) {
         if let Some(wanted) = self.wants(EventKind::Handshake, record.host, record.time) {
-            self.keep(wanted, (record.client, record.host, record.zone), |out| {
-                record.write(out)
-            });
+            let whose = (record.client, record.host, record.zone);
+            self.keep(wanted, whose, |line| record.write(line));
         }
     }
 
     /// Keeps a certificate that was no good, if it is wanted.
     pub fn certificate(&self, record: &CertificateRecord<'_>) {
         if let Some(wanted) = self.wants(EventKind::Certificate, record.host, record.time) {
-            self.keep(wanted, (record.client, record.host, record.zone), |out| {
-                record.write(out)
-            });
+            let whose = (record.client, record.host, record.zone);
+            self.keep(wanted, whose, |line| record.write(line));
         }
     }
 
@@ -252,28 +252,28 @@ impl Recorder {
     pub fn connection(&self, record: &ConnectionRecord<'_>) {
         if let Some(wanted) = self.wants(EventKind::Connection, record.host, record.time) {
             let whose = (record.client, record.host, record.zone);
-            self.keep(wanted, whose, |out| record.write(out));
+            self.keep(wanted, whose, |line| record.write(line));
         }
     }
 
     /// Keeps a request.
     pub fn request(&self, wanted: Wanted, record: &RequestRecord<'_>) {
-        self.keep(wanted, (record.client, record.host, record.zone), |out| {
-            record.write(out)
-        });
+        let whose = (record.client, record.host, record.zone);
+        self.keep(wanted, whose, |line| record.write(line));
     }
 
     fn keep(
         &self,
         wanted: Wanted,
         (client, host, zone): (SocketAddr, &str, &str),
-        fill: impl FnOnce(&mut Vec<u8>),
+        fill: impl FnOnce(&mut Line<'_>),
     ) {
         let Some(ring) = self.events.rings.get(self.worker) else {
             return;
         };
         let mut line = Vec::with_capacity(1_024);
-        fill(&mut line);
+        // Whatever of it the log has.
+        line::write(&mut line, LogFields::ALL, 1, fill);
         let Wanted { kind, stands_for } = wanted;
         if let Some(kept) = ring.kept.get(kind as usize) {
             add_one(kept);

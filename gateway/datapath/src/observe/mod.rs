@@ -11,9 +11,12 @@
     reason = "the writer has a thread of its own, and the lock is the writer's handle"
 )]
 mod access_log;
+mod client_cert;
+mod common;
 mod events;
 pub mod histogram;
 mod json;
+mod line;
 mod record;
 pub mod stats;
 mod steering;

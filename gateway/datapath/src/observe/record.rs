@@ -1,7 +1,9 @@
 //! The schema of the access log.
 //!
 //! A line is one JSON object; texts from peers are escaped and cut; a key whose
-//! text would be empty is left out. Does not write files: [`super::AccessLog`] does. The query is
+//! text would be empty is left out, and so is one that `log.access.fields` does not name (`kind`,
+//! `event`, a connection's `reason` and `stands_for` are always there). With a sample, `stands_for`
+//! says of how many lines of its sort this one is there for. Does not write files: [`super::AccessLog`] does. The query is
 //! not logged: people put secrets into it.
 //!
 //! A request (`"kind":"request"`):
@@ -10,6 +12,7 @@
 //! |---|---|
 //! | `time` | when the head was complete, RFC 3339 in UTC with milliseconds |
 //! | `request_id` | the id that the origin got too |
+//! | `trace_id` | the trace that it is part of, when traces are on |
 //! | `client` | address and port |
 //! | `host` | the configured host, `*.example.com` for a wildcard |
 //! | `zone` | the zone that the host is in |
@@ -26,6 +29,7 @@
 //! | `steered` | how the connection came to that worker: `kernel`, `handoff`, `none` |
 //! | `error` | why the gateway could not do it: the reason of a 400, 421, 431, 502, 504 |
 //! | `detail` | what a library or the kernel said about it |
+//! | `user_agent`, `referer` | what the client says of itself, on wish; the referer without its query |
 //!
 //! A client certificate that is not, or no longer, good on a connection that was established
 //! (`"kind":"certificate"`): `time`, `client`, `host`, `zone`, `tls`, `client_cert` as above, `event`
@@ -41,9 +45,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use super::json::Object;
-use super::{Stage, StageTimes, Steered};
+use super::client_cert::client_cert;
+use super::line::Line;
+use super::{RuleAction, Stage, StageTimes, Steered};
 use crate::limits;
+use config::{LogField as Field, LogFields};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::request_error::RequestError;
 
@@ -109,6 +115,12 @@ pub struct RequestRecord<'a> {
     pub error: Option<RequestError>,
     /// What a library said about it.
     pub detail: &'a str,
+    /// What the client says that it is.
+    pub user_agent: &'a [u8],
+    /// Where it says that it comes from.
+    pub referer: &'a [u8],
+    /// The trace that it is part of.
+    pub trace_id: &'a str,
 }
 
 /// One TLS handshake that failed. Empty texts are left out of the line.
@@ -165,21 +177,14 @@ pub struct ConnectionRecord<'a> {
 
 impl ConnectionRecord<'_> {
     /// Writes the line, its end included.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let mut line = Object::open(out);
-        line.time("time", self.time);
-        line.text("kind", "connection");
-        line.address("client", self.client);
-        line.text("host", self.host);
-        line.text_if("zone", self.zone);
-        let mut tls = line.object("tls");
-        tls.text_if("sni", self.sni);
-        tls.close();
-        client_cert(&mut line, self.client_auth);
-        line.number("worker", self.worker as u64);
-        line.text("reason", self.reason);
-        line.close();
-        out.push(b'\n');
+    pub(super) fn write(&self, line: &mut Line<'_>) {
+        line.time(Field::Time, "time", self.time);
+        line.object.text("kind", "connection");
+        whose(line, self.client, self.host, self.zone);
+        tls(line, ["", "", self.sni], None);
+        client_cert(line, self.client_auth);
+        line.number(Field::Worker, "worker", self.worker as u64);
+        line.object.text("reason", self.reason);
     }
 }
 
@@ -215,159 +220,143 @@ pub struct CertificateRecord<'a> {
 
 impl CertificateRecord<'_> {
     /// Writes the line, its end included.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let mut line = Object::open(out);
-        line.time("time", self.time);
-        line.text("kind", "certificate");
-        line.address("client", self.client);
-        line.text("host", self.host);
-        line.text_if("zone", self.zone);
-        let mut tls = line.object("tls");
-        tls.text_if("sni", self.sni);
-        tls.close();
-        client_cert(&mut line, self.client_auth);
-        line.text(
+    pub(super) fn write(&self, line: &mut Line<'_>) {
+        line.time(Field::Time, "time", self.time);
+        line.object.text("kind", "certificate");
+        whose(line, self.client, self.host, self.zone);
+        tls(line, ["", "", self.sni], None);
+        client_cert(line, self.client_auth);
+        line.object.text(
             "event",
             match self.event {
                 CertificateEvent::Presented => "presented",
                 CertificateEvent::Closed => "closed",
             },
         );
-        line.text("reason", self.reason);
-        line.close();
-        out.push(b'\n');
+        line.object.text("reason", self.reason);
     }
 }
 
 impl RequestRecord<'_> {
     /// Writes the line, its end included.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let mut line = Object::open(out);
-        line.time("time", self.time);
-        line.text("kind", "request");
-        line.text("request_id", self.request_id);
-        line.address("client", self.client);
-        line.text("host", self.host);
-        line.text_if("zone", self.zone);
-        line.text_if("authority", self.authority);
-        line.text("method", self.method);
-        line.text("path", self.path);
-        line.text("http", self.http_version);
-        line.number("status", u64::from(self.status));
-        line.number("bytes_received", self.bytes_received);
-        line.number("bytes_sent", self.bytes_sent);
-        let mut tls = line.object("tls");
-        tls.text_if("version", self.tls_version);
-        tls.text_if("cipher", self.tls_cipher);
-        tls.text_if("sni", self.sni);
-        tls.flag("resumed", self.resumed);
-        tls.close();
-        client_cert(&mut line, self.client_auth);
-        if let Some(RuleHit { id, action }) = self.rule {
-            let mut rule = line.object("rule");
+    pub(super) fn write(&self, line: &mut Line<'_>) {
+        line.time(Field::Time, "time", self.time);
+        line.object.text("kind", "request");
+        line.text(Field::RequestId, "request_id", self.request_id);
+        line.text(Field::TraceId, "trace_id", self.trace_id);
+        whose(line, self.client, self.host, self.zone);
+        line.text(Field::Authority, "authority", self.authority);
+        if line.has(Field::Method) {
+            line.object.text("method", self.method);
+        }
+        if line.has(Field::Path) {
+            line.object.text("path", self.path);
+        }
+        line.text(Field::Http, "http", self.http_version);
+        line.number(Field::Status, "status", self.status.into());
+        line.number(Field::BytesReceived, "bytes_received", self.bytes_received);
+        line.number(Field::BytesSent, "bytes_sent", self.bytes_sent);
+        let said = [self.tls_version, self.tls_cipher, self.sni];
+        tls(line, said, Some(self.resumed));
+        client_cert(line, self.client_auth);
+        if let Some(RuleHit { id, action }) = self.rule
+            && line.has(Field::Rule)
+        {
+            let mut rule = line.object.object("rule");
             rule.text("id", id);
             rule.text("action", action);
             rule.close();
         }
-        if !self.logged.is_empty() {
-            line.texts("logged", self.logged, limits::ACCESS_LOG_RULES_MAX);
+        if !self.logged.is_empty() && line.has(Field::Logged) {
+            line.object
+                .texts("logged", self.logged, limits::ACCESS_LOG_RULES_MAX);
         }
-        line.text_if("origin", self.origin);
-        line.number("worker", self.worker as u64);
-        line.text("steered", self.steered.as_str());
-        let mut seconds = line.object("seconds");
-        for stage in Stage::ALL {
-            if let Some(time) = self.times.get(stage) {
-                seconds.seconds(stage.as_str(), time);
+        line.text(Field::Origin, "origin", self.origin);
+        line.number(Field::Worker, "worker", self.worker as u64);
+        line.text(Field::Steered, "steered", self.steered.as_str());
+        if line.has(Field::Seconds) {
+            let mut seconds = line.object.object("seconds");
+            for stage in Stage::ALL {
+                if let Some(time) = self.times.get(stage) {
+                    seconds.seconds(stage.as_str(), time);
+                }
             }
+            seconds.close();
         }
-        seconds.close();
-        line.text_if("error", self.error.map_or("", RequestError::as_str));
-        line.text_if("detail", self.detail);
-        line.close();
-        out.push(b'\n');
+        let error = self.error.map_or("", RequestError::as_str);
+        line.text(Field::Error, "error", error);
+        line.text(Field::Detail, "detail", self.detail);
+        line.said(Field::UserAgent, "user_agent", self.user_agent);
+        line.said(Field::Referer, "referer", without_query(self.referer));
     }
+
+    /// Whether it is a line of which `log.access.sample_refused` says how many there are: whatever was
+    /// not permitted, failed, or is looked for by a rule.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status >= 400
+            || self.error.is_some()
+            || !self.logged.is_empty()
+            || self.rule.is_some_and(|rule| rule.action != REDIRECT)
+    }
+}
+
+/// The action of a redirect, which is an answer like most.
+const REDIRECT: &str = RuleAction::Redirect.as_str();
+
+/// An address without its query and fragment: people put secrets into them.
+pub(super) fn without_query(address: &[u8]) -> &[u8] {
+    let end = address
+        .iter()
+        .position(|byte| matches!(byte, b'?' | b'#'))
+        .unwrap_or(address.len());
+    address.get(..end).unwrap_or_default()
 }
 
 impl HandshakeRecord<'_> {
     /// Writes the line, its end included.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let mut line = Object::open(out);
-        line.time("time", self.time);
-        line.text("kind", "handshake");
-        line.address("client", self.client);
-        line.text_if("host", self.host);
-        line.text_if("zone", self.zone);
-        let mut tls = line.object("tls");
-        tls.text_if("version", self.tls_version);
-        tls.text_if("cipher", self.tls_cipher);
-        tls.text_if("sni", self.sni);
-        tls.close();
+    pub(super) fn write(&self, line: &mut Line<'_>) {
+        line.time(Field::Time, "time", self.time);
+        line.object.text("kind", "handshake");
+        whose(line, self.client, self.host, self.zone);
+        tls(line, [self.tls_version, self.tls_cipher, self.sni], None);
         if let Some(client) = self.client_auth {
-            client_cert(&mut line, client);
+            client_cert(line, client);
         }
-        line.number("worker", self.worker as u64);
-        line.text("steered", self.steered.as_str());
-        line.text("reason", self.reason);
-        line.text_if("detail", self.detail);
-        let mut seconds = line.object("seconds");
-        seconds.seconds("total", self.elapsed);
-        seconds.close();
-        line.close();
-        out.push(b'\n');
+        line.number(Field::Worker, "worker", self.worker as u64);
+        line.text(Field::Steered, "steered", self.steered.as_str());
+        line.object.text("reason", self.reason);
+        line.text(Field::Detail, "detail", self.detail);
+        if line.has(Field::Seconds) {
+            let mut seconds = line.object.object("seconds");
+            seconds.seconds("total", self.elapsed);
+            seconds.close();
+        }
     }
 }
 
-fn client_cert(line: &mut Object<'_>, client: &ClientAuth) {
-    let mut cert = line.object("client_cert");
-    cert.flag("presented", client.verdict.presented);
-    cert.flag("verified", client.verdict.verified);
-    cert.flag("revoked", client.verdict.revoked);
-    cert.text("reason", client.verdict.reason.as_str());
-    cert.text_if("about", &client.about);
-    cert.text_if("subject", &client.subject_dn);
-    names(
-        &mut cert,
-        "san_uri",
-        client.san_uri.iter().map(|name| &**name),
-    );
-    names(
-        &mut cert,
-        "san_dns",
-        client.san_dns.iter().map(|name| &**name),
-    );
-    names(
-        &mut cert,
-        "san_email",
-        client.san_email.iter().map(|name| &**name),
-    );
-    let addresses = client.san_ip.iter().take(limits::ACCESS_LOG_NAMES_MAX);
-    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
-    names(&mut cert, "san_ip", addresses.iter().map(String::as_str));
-    cert.text_if("issuer", &client.issuer_dn);
-    cert.text_if("issuer_key_id", &client.issuer_ski);
-    cert.text_if("subject_key_id", &client.ski);
-    cert.text_if("serial", &client.serial);
-    cert.text_if("fingerprint_sha256", &client.fingerprint_sha256);
-    cert.text_if("ca_id", &client.ca_id);
-    cert.close();
+/// Who it was, and for which host.
+fn whose(line: &mut Line<'_>, client: SocketAddr, host: &str, zone: &str) {
+    if line.has(Field::Client) {
+        line.object.address("client", client);
+    }
+    line.text(Field::Host, "host", host);
+    line.text(Field::Zone, "zone", zone);
 }
 
-/// The first names of a kind, as many as their bounds allow; nothing without any.
-fn names<'n>(cert: &mut Object<'_>, key: &'static str, all: impl Iterator<Item = &'n str>) {
-    let mut left = limits::ACCESS_LOG_NAMES_BYTES_MAX;
-    let fitting = all.take(limits::ACCESS_LOG_NAMES_MAX).map_while(|name| {
-        left = left.checked_sub(name.len())?;
-        Some(name)
+fn tls(line: &mut Line<'_>, [version, cipher, sni]: [&str; 3], resumed: Option<bool>) {
+    line.object("tls", LogFields::TLS, |tls| {
+        tls.text(Field::TlsVersion, "version", version);
+        tls.text(Field::TlsCipher, "cipher", cipher);
+        tls.text(Field::TlsSni, "sni", sni);
+        if let Some(resumed) = resumed {
+            tls.flag(Field::TlsResumed, "resumed", resumed);
+        }
     });
-    let fitting: Vec<&str> = fitting.collect();
-    if !fitting.is_empty() {
-        cert.texts(key, &fitting, limits::ACCESS_LOG_NAMES_MAX);
-    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::line;
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -410,12 +399,19 @@ pub(super) mod tests {
             times,
             error: None,
             detail: "",
+            user_agent: b"",
+            referer: b"",
+            trace_id: "",
         }
     }
 
-    fn read(write: impl FnOnce(&mut Vec<u8>)) -> Value {
+    fn read(write: impl FnOnce(&mut Line<'_>)) -> Value {
+        read_with(LogFields::ALL, 1, write)
+    }
+
+    fn read_with(fields: LogFields, stands_for: u32, write: impl FnOnce(&mut Line<'_>)) -> Value {
         let mut out = Vec::new();
-        write(&mut out);
+        line::write(&mut out, fields, stands_for, write);
         assert_eq!(
             out.iter().filter(|byte| **byte == b'\n').count(),
             1,
@@ -541,6 +537,124 @@ pub(super) mod tests {
                 "worker": 0, "steered": "kernel", "reason": "certificate_rejected", "detail": "CERTIFICATE_VERIFY_FAILED", "seconds": {"total": 0.012},
             })
         );
+    }
+
+    #[test]
+    fn fields_that_are_not_asked_for_are_left_out() {
+        let client = ClientAuth {
+            serial: "0A1B".into(),
+            ..ClientAuth::none()
+        };
+        let record = RequestRecord {
+            user_agent: b"curl/8 \xff\x1b",
+            referer: b"https://a.example/x?token=secret#y",
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+            ..request("/admin", &client)
+        };
+        for (fields, stands_for, wanted) in [
+            ("status", 1, json!({"kind": "request", "status": 403})),
+            (
+                "path, client_cert.serial, tls.resumed",
+                100,
+                json!({"kind": "request", "path": "/admin", "tls": {"resumed": false},
+                       "client_cert": {"serial": "0A1B"}, "stands_for": 100}),
+            ),
+            (
+                "user_agent, referer, trace_id",
+                1,
+                json!({"kind": "request", "user_agent": "curl/8 \u{fffd}\u{1b}", "referer": "https://a.example/x",
+                       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}),
+            ),
+        ] {
+            let fields = fields.parse().unwrap();
+            let found = read_with(fields, stands_for, |out| record.write(out));
+            assert_eq!(found, wanted);
+        }
+        // Each name gives its own key and no other.
+        let full = RequestRecord {
+            error: Some(RequestError::BadHttp),
+            detail: "d",
+            origin: "o",
+            ..record
+        };
+        for field in Field::ALL {
+            let fields = field.as_str().parse().unwrap();
+            let found = read_with(fields, 1, |out| full.write(out));
+            let found = found.as_object().unwrap();
+            let name = field.as_str().split('.').next().unwrap();
+            let keys = found.keys().filter(|key| *key != "kind");
+            assert!(
+                keys.into_iter().all(|key| key == name),
+                "{field}: {found:?}"
+            );
+            if !field.as_str().starts_with("client_cert.") {
+                assert!(found.contains_key(name), "{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_permitted_is_told_from_what_was_not() {
+        let nobody = ClientAuth::none();
+        let good = RequestRecord {
+            status: 200,
+            rule: None,
+            logged: &[],
+            ..request("/", &nobody)
+        };
+        assert!(!good.is_refusal());
+        let redirected = RuleHit {
+            id: "ab",
+            action: RuleAction::Redirect.as_str(),
+        };
+        for (record, is_refusal) in [
+            (
+                RequestRecord {
+                    status: 304,
+                    ..good
+                },
+                false,
+            ),
+            (
+                RequestRecord {
+                    rule: Some(redirected),
+                    status: 308,
+                    ..good
+                },
+                false,
+            ),
+            (
+                RequestRecord {
+                    status: 404,
+                    ..good
+                },
+                true,
+            ),
+            (
+                RequestRecord {
+                    status: 502,
+                    ..good
+                },
+                true,
+            ),
+            (
+                RequestRecord {
+                    logged: &["ab"],
+                    ..good
+                },
+                true,
+            ),
+            (
+                RequestRecord {
+                    error: Some(RequestError::ClientGone),
+                    ..good
+                },
+                true,
+            ),
+            (request("/", &nobody), true),
+        ] {
+            assert_eq!(record.is_refusal(), is_refusal, "{record:?}");
+        }
     }
 
     proptest! {
