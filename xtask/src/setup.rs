@@ -104,6 +104,13 @@ const NEEDS: &[Need] = &[
         packages: &["haproxy"],
     },
     Need {
+        what: "tmux",
+        why: "is the terminal of `postern top` in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("tmux").is_some(),
+        packages: &["tmux"],
+    },
+    Need {
         what: "nginx",
         why: "is a proxy in front in the tests",
         purpose: Purpose::Test,

@@ -36,6 +36,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 mod token;
+mod top;
 mod upgrade;
 mod zone;
 
@@ -148,6 +149,7 @@ enum Command {
     Log(log::Log),
     /// The state of a running gateway
     Status,
+    Top(top::Top),
     /// Check that hosts have what mutual TLS needs, and how to mend what they lack
     ///
     /// Exit code 1 when a host lacks something without which mutual TLS does not work or does not
@@ -220,6 +222,7 @@ impl Command {
             Self::Upgrade(upgrade) => upgrade.run(&client()?, json),
             Self::Log(log) => log.run(client),
             Self::Status => status::status(&client()?, json),
+            Self::Top(top) => top.run(target, json),
             Self::Doctor(doctor) => doctor.run(&client()?, json),
             Self::Explain(explain) => explain.run(json),
             Self::Steer(steer) => steer.run(&client()?, json),

@@ -5,6 +5,7 @@ pub(crate) mod associations;
 pub(crate) mod audit;
 pub(crate) mod authorities;
 pub(crate) mod client_certificates;
+pub(crate) mod counters;
 pub(crate) mod dashboard;
 pub(crate) mod denied;
 pub(crate) mod description;

@@ -2,6 +2,8 @@
 //!
 //! The histograms of workers are finer; an hour of them would not fit into memory.
 
+use datapath::observe::histogram::StageHistogram;
+
 /// Buckets from 64 ns to more than a minute.
 pub(super) const BUCKETS: usize = 248;
 
@@ -10,7 +12,7 @@ const FIRST_POWER: u32 = 6;
 
 /// How often each bucket was hit.
 #[derive(Debug, Clone)]
-pub(super) struct Counts(Box<[u64; BUCKETS]>);
+pub(crate) struct Counts(Box<[u64; BUCKETS]>);
 
 impl Default for Counts {
     fn default() -> Self {
@@ -35,6 +37,23 @@ pub(super) fn bounds(bucket: u8) -> (u64, u64) {
 }
 
 impl Counts {
+    /// Adds what a finer histogram has counted.
+    pub(crate) fn add_histogram(&mut self, histogram: &StageHistogram) {
+        for value in histogram.counts.iter_recorded() {
+            let count = value.count_since_last_iteration();
+            self.add(bucket(value.value_iterated_to()), count);
+        }
+    }
+
+    /// The buckets that were hit: from, to below, how often.
+    pub(crate) fn shown(&self) -> Vec<[u64; 3]> {
+        let hit = self.hit().map(|(bucket, count)| {
+            let (from, to) = bounds(bucket);
+            [from, to, count]
+        });
+        hit.collect()
+    }
+
     pub(super) fn add(&mut self, bucket: u8, count: u64) {
         if let Some(slot) = self.0.get_mut(usize::from(bucket)) {
             *slot += count;

@@ -8,6 +8,7 @@ mod series;
 
 use std::sync::Arc;
 
+pub(crate) use self::buckets::Counts as Buckets;
 pub(crate) use self::series::Series;
 use crate::limits::SERIES_STEP;
 use control::Moment;

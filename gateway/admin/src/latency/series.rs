@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::buckets::{Counts, bounds, bucket};
+use super::buckets::{Counts, bounds};
 use crate::limits::{SERIES_BYTES_MAX, SERIES_STEP, SERIES_STEPS_MAX};
 use datapath::observe::stats::HostStats;
 use datapath::observe::tally::OUTCOMES;
@@ -228,12 +228,7 @@ impl Inner {
                 continue;
             }
             let mut now = Counts::default();
-            for value in histogram.counts.iter_recorded() {
-                now.add(
-                    bucket(value.value_iterated_to()),
-                    value.count_since_last_iteration(),
-                );
-            }
+            now.add_histogram(histogram);
             let mut counts = Counts::default();
             for (bucket, count) in now.hit() {
                 let known = before.iter().find(|(known, _)| *known == bucket);

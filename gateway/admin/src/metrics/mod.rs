@@ -59,7 +59,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use self::origins::{AddressStatus, LimitStatus, addresses, limits};
+pub use self::origins::{AddressStatus, LimitStatus, addresses, all_addresses, limits};
 use self::usage::Usage;
 use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;

@@ -1,6 +1,7 @@
 //! Metrics of origins: their addresses, and what they have at once.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -11,6 +12,7 @@ use super::{Scrape, counters, gauges};
 use crate::limits::METRICS_ADDRESSES_MAX;
 use fetch::NameStatus;
 use snapshot::Snapshot;
+use snapshot::origins::OriginGroup;
 use snapshot::origins::gate::GateCounts;
 
 /// What is known of one address.
@@ -35,10 +37,21 @@ pub struct AddressStatus {
 /// The addresses of origins that have several or are checked, up to [`METRICS_ADDRESSES_MAX`].
 #[must_use]
 pub fn addresses(snapshot: &Snapshot, now: Instant) -> Vec<AddressStatus> {
-    let looked_after = |group: &&std::sync::Arc<snapshot::origins::OriginGroup>| {
-        group.has_several() || group.health.is_some()
-    };
+    let looked_after = |group: &&Arc<OriginGroup>| group.has_several() || group.health.is_some();
     let groups = snapshot.origins.iter().filter(looked_after);
+    states(groups, now)
+}
+
+/// The addresses of all origins, up to [`METRICS_ADDRESSES_MAX`].
+#[must_use]
+pub fn all_addresses(snapshot: &Snapshot, now: Instant) -> Vec<AddressStatus> {
+    states(snapshot.origins.iter(), now)
+}
+
+fn states<'s>(
+    groups: impl Iterator<Item = &'s Arc<OriginGroup>>,
+    now: Instant,
+) -> Vec<AddressStatus> {
     let all = groups.flat_map(|group| {
         group.addresses.iter().map(move |one| {
             let (requests, failed) = one.state.counts();

@@ -5,7 +5,7 @@ use super::Body::{Json, MaybeJson};
 use super::Kind::{AtLeast, Text};
 use super::Need::{Nothing, Socket};
 use super::{Group, Parameter, Route, route};
-use crate::api::{doctor, events, health, latency, status, steering, sysctl, upgrade};
+use crate::api::{counters, doctor, events, health, latency, status, steering, sysctl, upgrade};
 
 /// The media type of metrics, unless OpenMetrics is asked for.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -58,6 +58,9 @@ const HEALTH: &[Route] = &[
     route!(GET "/postern/v1/status", status::show, "get_status",
         "Show the gateway's state in numbers, and which certificates end soon")
     .gives(One("Status")),
+    route!(GET "/postern/v1/counters", counters::show, "get_counters",
+        "Show what was counted since the start; for rates, take the difference of two answers")
+    .gives(One("Counters")),
     route!(GET "/postern/v1/steering", steering::show, "get_steering",
         "Show which workers own which hosts, and what the kernel program has counted")
     .gives(One("Steering")),

@@ -8,11 +8,13 @@ use super::super::schema::{
 use super::{Named, host_name, id, time, uuid};
 use crate::doctor::State;
 use crate::upgrades::UpgradeState;
+use datapath::observe::tally::{CLASSES, OUTCOMES};
 use datapath::observe::{EventKind, Steered};
 
 pub(super) fn schemas() -> Vec<Named> {
     let mut all = status();
     all.extend(upgrades());
+    all.extend(counters());
     all.extend(steering());
     all.extend(events());
     all.extend(latency());
@@ -117,6 +119,73 @@ fn upgrades() -> Vec<Named> {
             .about("An absolute path on the gateway's machine; by default that of the running one"),
     );
     vec![("Upgrades", shown.into()), ("UpgradeBegin", begin.into())]
+}
+
+/// What `postern top` reads.
+fn counters() -> Vec<Named> {
+    let handshakes = || {
+        object()
+            .has_counts(["full", "resumed"])
+            .has("refused", map(count()).about("By reason"))
+    };
+    let buckets = || {
+        list(list(count()))
+            .about("Of each bucket that was hit: nanoseconds from, nanoseconds to below, how often")
+    };
+    let worker = object().has_counts([
+        "worker",
+        "accepted",
+        "refused",
+        "handed_over",
+        "requests",
+        "connections_open",
+        "connections_idle",
+        "origin_connections_open",
+        "origin_connections_idle",
+        "origin_requests_repeated",
+    ]);
+    let host = object()
+        .has(
+            "host",
+            text().about("`_other` for those beyond the thousand that are counted apart"),
+        )
+        .has("requests", object().has_counts(OUTCOMES))
+        .has("statuses", object().has_counts(CLASSES))
+        .has("handshakes", handshakes())
+        .has("origin_errors", map(count()).about("By reason"))
+        .has("client_errors", map(count()).about("By reason"))
+        .has_counts(["bytes_received", "bytes_sent"])
+        .has("total", buckets());
+    let origin = object()
+        .has("origin", text())
+        .has("address", text())
+        .has("is_good", flag().about("Whether it gets requests"))
+        .has_counts(["open_requests", "requests", "failed", "ejections"]);
+    let counters = object()
+        .has("version", text())
+        .has("pid", count())
+        .has(
+            "uptime_seconds",
+            number().about("When it is less than in an answer before, all counters began anew"),
+        )
+        .has("ready", flag())
+        .has("draining", flag())
+        .has("generation", count())
+        .has("steering", mode())
+        .has_counts(["workers_running", "access_log_dropped"])
+        .has("handshakes", handshakes())
+        .has(
+            "stops",
+            map(count()).about("Why connections ended, by reason"),
+        )
+        .has(
+            "stages",
+            map(buckets()).about("How long each stage took, of all hosts together"),
+        )
+        .has("workers", list(worker))
+        .has("hosts", list(host))
+        .has("origins", list(origin));
+    vec![("Counters", counters.into())]
 }
 
 fn steering() -> Vec<Named> {

@@ -72,6 +72,7 @@ async fn about_the_gateway(world: &World) {
         "/livez",
         "/metrics",
         "/postern/v1/status",
+        "/postern/v1/counters",
         "/postern/v1/events?kind=blocked,failed&host=a.test&limit=1",
         "/postern/v1/events/counts",
         "/postern/v1/events/stream?recent=1",
