@@ -1,5 +1,6 @@
 //! `postern top`, in a real terminal (tmux) and for scripts, on a real gateway.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -200,6 +201,30 @@ async fn a_signal_leaves_the_terminal_as_it_was() {
     let killed = run(Command::new("kill").args(["-TERM", pid.trim()]));
     assert_eq!(killed.code, 0, "{killed:?}");
     terminal.shows(&["left:0", " echo", " icanon"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_with_its_terminal() {
+    if !has("tmux") {
+        eprintln!("skipped: needs tmux");
+        return;
+    }
+    let origin = Origin::echo();
+    let gateway = set_up(&origin);
+    let pid = gateway.file("top.pid");
+    // What ends a program at once is ignored here, as a shell without job control leaves it.
+    let command = format!(
+        "trap '' HUP; echo $$ > {}; exec {}",
+        pid.display(),
+        top(&gateway)
+    );
+    let command = command.replace('$', "\\$");
+    let terminal = Terminal::open(80, 24, &format!("sh -c \"{command}\""));
+    terminal.shows(&["Postern", "q quit"]);
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let process = PathBuf::from(format!("/proc/{}", pid.trim()));
+    drop(terminal);
+    wait::until("it to end", || (!process.exists()).then_some(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

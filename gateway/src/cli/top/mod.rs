@@ -29,6 +29,10 @@ use super::output::{CliError, Output, json_text};
 
 /// How often keys and readings are looked for: what a person takes for at once.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often it is looked whether there is a terminal.
+const TERMINAL_LOOK: Duration = Duration::from_secs(1);
+/// How long the screen has to end by itself once it is asked to.
+const END_WAIT: Duration = Duration::from_millis(500);
 /// Columns of `--once` where there is no terminal to ask.
 const COLUMNS: u16 = 100;
 /// Characters of a host's name that can be typed: the longest that DNS has.
@@ -173,7 +177,7 @@ fn gather(target: &Target, to: &Sender<News>, nudged: &Receiver<()>, interval: &
     }
 }
 
-/// Waits for a signal that would else end the process with the terminal as it is.
+/// Waits for a signal that would else end the process with the terminal as it is, or for the terminal's end.
 fn until_signalled(to: &Sender<News>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -188,14 +192,26 @@ fn until_signalled(to: &Sender<News>) {
         let [Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt)] = all else {
             return;
         };
+        let mut look = tokio::time::interval(TERMINAL_LOOK);
+        let gone = async {
+            while terminal_size::terminal_size_of(std::io::stdout()).is_some() {
+                look.tick().await;
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
             _ = interrupt.recv() => {}
+            () = gone => {}
         }
     });
     // The screen may have ended by itself.
     drop(to.send(News::End));
+    // A terminal that is gone is read for ever (crossterm reads its end again and again): then the screen
+    // does not hear of this.
+    thread::sleep(END_WAIT);
+    ratatui::restore();
+    std::process::exit(0);
 }
 
 /// The screen while it is shown.
