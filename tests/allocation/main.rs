@@ -21,6 +21,7 @@ use boring::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use config::{AccessLogTarget, Config, Live, SteerMode};
 use control::{Control, NewHost, NewRule, OriginSpec};
 use datapath::connection::Shared;
+use datapath::observe::spans::Spans;
 use datapath::observe::{AccessLog, Events};
 use datapath::shares::Shares;
 use datapath::steer::Owned;
@@ -218,6 +219,7 @@ fn start(address: SocketAddr, log: &Path, published: Arc<Published>) -> Workers 
         live: Arc::new(Live::new(config)),
         geo: Default::default(),
         events: Events::new(1),
+        spans: Arc::new(Spans::new(false)),
         questions: Arc::default(),
         buckets: Buckets::new(datapath::clock::now()),
         shares: Shares::new(1_000_000),

@@ -73,6 +73,7 @@ mod tenants;
 mod ticket_matrix;
 mod tools;
 mod top;
+mod traces;
 mod unread;
 mod upgrade;
 mod websocket;

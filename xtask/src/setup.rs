@@ -399,7 +399,8 @@ const CLOUDFLARE_SDK: &str = "cloudflare==5.9.0";
 /// The validator of the admin API's OpenAPI document, pinned: its rules grow with its versions.
 const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 /// What a complete environment notes in its file `ready`.
-const PYTHON_READY: &str = "grpcio h2 websockets cloudflare-5.9.0 openapi-spec-validator-0.9.0\n";
+const PYTHON_READY: &str =
+    "grpcio h2 websockets opentelemetry-proto cloudflare-5.9.0 openapi-spec-validator-0.9.0\n";
 
 /// The interpreter with grpcio, Cloudflare's SDK and the validator that an earlier set-up made.
 pub(crate) fn grpc_python() -> Option<PathBuf> {
@@ -430,7 +431,7 @@ fn grpc() -> Result<()> {
     let home = shell::target().join("python");
     let python = system_python().context("there is no python3 with venv")?;
     eprintln!(
-        "[4/4] grpcio, h2, websockets, cloudflare, openapi-spec-validator: installing into {}, about a minute",
+        "[4/4] grpcio, h2, websockets, opentelemetry-proto, cloudflare, openapi-spec-validator: installing into {}, about a minute",
         home.display()
     );
     shell::run(
@@ -452,6 +453,7 @@ fn grpc() -> Result<()> {
                 "grpcio",
                 "h2",
                 "websockets",
+                "opentelemetry-proto",
                 CLOUDFLARE_SDK,
                 OPENAPI_VALIDATOR,
             ]),

@@ -23,6 +23,7 @@ use std::time::SystemTime;
 use admin::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::Control;
+use datapath::observe::spans::Spans;
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
 use fetch::{AcmeClient, AcmeSettings, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use fixtures::Directory;
@@ -125,6 +126,7 @@ impl World {
                 workers: Arc::new(NoWorkers),
                 live: Arc::new(Live::new(Config::default())),
                 access_log: AccessLog::off(),
+                spans: Arc::new(Spans::new(false)),
                 plain: Arc::default(),
                 events: Events::new(1),
                 upgrades: upgrades(),

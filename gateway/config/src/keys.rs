@@ -9,6 +9,7 @@ use super::keys_certificates as certificates;
 use super::keys_end as end;
 use super::keys_front as front;
 use super::keys_log as log;
+use super::keys_trace as trace;
 use super::kind::{Change, Kind};
 use super::network::Networks;
 use super::value::{self, ValueError};
@@ -189,6 +190,9 @@ pub static KEYS: &[Key] = &[
     log::LOG_ACCESS_FIELDS,
     log::LOG_ACCESS_SAMPLE,
     log::LOG_ACCESS_SAMPLE_REFUSED,
+    trace::TRACE_CONTEXT,
+    trace::TRACE_SAMPLE,
+    trace::TRACE_OTLP,
     Key {
         name: "host.default",
         kind: Kind::HostOrNone,

@@ -43,6 +43,8 @@ pub enum Kind {
     AddressesOrOff,
     /// An address with a port, or `off`.
     AddressOrOff,
+    /// An `http://` URL, or `off`.
+    UrlOrOff,
     /// A host name, or `none`.
     HostOrNone,
     /// An `https://` URL, or `none`.
@@ -95,6 +97,7 @@ impl Kind {
                 "addresses with ports, as in `*:80` or `127.0.0.1:8080`, or `off`".into()
             }
             Self::AddressOrOff => "an address with a port, or `off`".into(),
+            Self::UrlOrOff => "a URL, as in `http://127.0.0.1:4318/v1/traces`, or `off`".into(),
             Self::HostOrNone => "a host name, or `none`".into(),
             Self::UrlOrNone => "an `https://` URL, or `none`".into(),
             Self::MailOrNone => "a mail address, or `none`".into(),

@@ -33,10 +33,12 @@ mod keys_front;
 mod keys_log;
 #[cfg(test)]
 mod keys_tests;
+mod keys_trace;
 mod kind;
 pub mod limits;
 mod live;
 pub mod network;
+mod otlp;
 mod pin;
 mod reader;
 mod syntax;
@@ -48,6 +50,7 @@ pub use files::Sources;
 pub use keys::{KEYS, Key, key};
 pub use kind::{Change, Kind};
 pub use live::{Live, Setting, SettingError};
+pub use otlp::{OtlpUrl, TraceContextMode};
 pub use value::{bytes as size, time};
 
 use std::collections::BTreeMap;
@@ -94,6 +97,8 @@ pub struct Config {
     pub access_log: AccessLogTarget,
     /// How much the gateway tells of itself.
     pub log_level: LogLevel,
+    /// Where spans go.
+    pub trace_otlp: Option<OtlpUrl>,
     /// The host for clients that send no SNI.
     pub default_host: Option<HostName>,
     /// Countries and cities of addresses.
@@ -209,6 +214,10 @@ pub struct Tunables {
     pub host_metrics: HostMetrics,
     /// `log.access.format` and the keys beside it.
     pub access_log: LogStyle,
+    /// `trace.context`
+    pub trace_context: TraceContextMode,
+    /// `trace.sample`: of so many traces that begin here one is sampled.
+    pub trace_sample: usize,
     /// `http.redirect_port`: 1 to 65,535.
     pub http_redirect_port: usize,
     /// `proxy.protocol_from`: whose connections begin with a PROXY header.
@@ -332,6 +341,7 @@ impl Default for Config {
             access_log: AccessLogTarget::default(),
             private_origins: false,
             log_level: LogLevel::default(),
+            trace_otlp: None,
             default_host: None,
             geoip_database: None,
             geoip_asn_database: None,

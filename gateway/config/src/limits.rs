@@ -15,6 +15,8 @@ pub const CONNECTIONS_CEILING: u64 = 1_048_576;
 /// Largest `log.access.sample` and `log.access.sample_refused`: a line a second at a million requests.
 /// More is refused.
 pub const LOG_SAMPLE_CEILING: u64 = 1_000_000;
+/// Largest `trace.sample`: a trace a second at a million requests. More is refused.
+pub const TRACE_SAMPLE_CEILING: u64 = 1_000_000;
 /// Networks in `limit.client_exempt`, `proxy.protocol_from` and `proxy.trusted`: an operator's own
 /// balancers. More are refused.
 pub const EXEMPT_NETWORKS_MAX: usize = 16;

@@ -287,6 +287,10 @@ pub const ACCESS_LOG_WRITE_BYTES: usize = 256 * 1024;
 /// How long the writer gathers lines after it was woken: it bounds wake-ups to some hundred a
 /// second, and a line's delay to this.
 pub const ACCESS_LOG_GATHER: Duration = Duration::from_millis(5);
+/// Requests whose spans may wait to be sent: a fifth of a second at ten thousand sampled requests a
+/// second. With every text as long as it may be they hold 24 MiB. When it is full, they are dropped and
+/// counted.
+pub const SPANS_QUEUE: usize = 2_048;
 /// `log` rules named in one access-log line; the rest is left out.
 pub const ACCESS_LOG_RULES_MAX: usize = 32;
 /// Names of a subjectAltName in one access-log line, of each kind; the rest is left out. A

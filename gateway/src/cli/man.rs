@@ -213,6 +213,7 @@ fn placeholder(kind: &config::Kind) -> &'static str {
         Kind::UrlOrNone => "URL",
         Kind::MailOrNone => "MAIL",
         Kind::WordOrNone => "WORD",
+        Kind::UrlOrOff => "URL",
         Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",
         Kind::Interfaces | Kind::LogFields => "NAMES",
         Kind::NetworksOrNone => "NETWORKS",

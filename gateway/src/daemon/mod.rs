@@ -42,11 +42,12 @@ use self::upgrade::{Estate, own_binary};
 use crate::geoip;
 use crate::limits::{BLOCKING_TIMEOUT, DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
 use admin::{self, AdminTls, Upgrades};
-use config::{Config, Live, Loaded, Sources};
+use config::{Config, Live, Loaded, Sources, TraceContextMode};
 use control::{Control, OpenError, Options, StoreOpenError};
 use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
+use datapath::observe::spans::Spans;
 use datapath::observe::{AccessLog, AccessLogError, Events};
 use datapath::plain;
 use datapath::shares::Shares;
@@ -59,6 +60,7 @@ use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
 use snapshot::questions::OcspQueue;
 use tls::Acceptor;
+use traces::Exporter;
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -227,6 +229,12 @@ fn keep_keys_out_of_core_dumps() {
     }
 }
 
+/// What this machine is called.
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
 /// Takes as many open files as the system allows: the soft limit is often a thousand, for the sake
 /// of programs that use `select`. Warns when that is too few for `limit.connections`. Answers how many
 /// of them connections may take.
@@ -276,6 +284,10 @@ fn start(
         Some((certificate, key)) => Some(AdminTls::load(certificate, key)?),
         None => None,
     };
+    let otlp = config.trace_otlp.clone();
+    if otlp.is_some() && config.tunables.trace_context == TraceContextMode::Off {
+        tracing::warn!("trace.otlp has nothing to send while trace.context is off");
+    }
     let acceptor = Acceptor::with_protocol(&tls::Protocol {
         groups: config.tls_groups.as_slice().into(),
         min_version: config.tls_min_version,
@@ -343,6 +355,7 @@ fn start(
     let inboxes = Inboxes::new(worker_count)
         .map_err(|error| StartError::System("the workers' inboxes", error))?;
     let questions = Arc::new(OcspQueue::default());
+    let spans = Arc::new(Spans::new(otlp.is_some()));
     let events = Events::new(worker_count);
     let shared = Arc::new(Shared {
         acceptor,
@@ -351,6 +364,7 @@ fn start(
         geo: ArcSwapOption::new(geo),
         access_log: access_log.clone(),
         events: events.clone(),
+        spans: spans.clone(),
         questions: questions.clone(),
         buckets: Buckets::new(datapath::clock::now()),
         shares: Shares::new(descriptors),
@@ -398,6 +412,7 @@ fn start(
         workers: workers.clone(),
         live: live.clone(),
         access_log: access_log.clone(),
+        spans: spans.clone(),
         plain,
         events,
         upgrades: upgrades.clone(),
@@ -446,6 +461,11 @@ fn start(
         for address in plain_addresses.iter().flatten() {
             tracing::info!(%address, "listening for plain HTTP");
         }
+        let (stop_traces, stopped) = tokio::sync::oneshot::channel();
+        let traces = otlp.map(|url| {
+            let instance = format!("{}:{}", host_name(), std::process::id());
+            tokio::spawn(Exporter::new(url, spans, instance).run(stopped))
+        });
         let kept = maintenance::keep(shared.clone(), responders, health, names);
         let kept = tokio::spawn(kept);
         let maintained = maintenance::run(
@@ -506,6 +526,11 @@ fn start(
         health_checks.abort();
         maintained.abort();
         kept.abort();
+        drop(stop_traces);
+        if let Some(traces) = traces {
+            // Bounded by itself; a panic in it has been told.
+            drop(traces.await);
+        }
         Ok::<_, StartError>(ended)
     });
     // What hangs, as on a file system whose server is gone, is left behind.

@@ -40,6 +40,7 @@ pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Respo
         trust_epoch: snapshot.trust_epoch,
         hosts: snapshot.hosts.len(),
         access_log_dropped: context.access_log().dropped(),
+        traced: context.spans().counts(),
         plain: context.plain().all().collect(),
         draining: context.workers().status().draining,
         steering: context.workers().steering(),

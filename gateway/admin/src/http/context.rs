@@ -23,6 +23,7 @@ use crate::latency::Series;
 use crate::upgrades::Upgrades;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
+use datapath::observe::spans::Spans;
 use datapath::observe::{AccessLog, Events, Workers};
 use datapath::plain;
 use fetch::{AcmeClient, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
@@ -53,6 +54,8 @@ pub struct State {
     pub live: Arc<Live>,
     /// For its count of dropped lines.
     pub access_log: AccessLog,
+    /// For their counts.
+    pub spans: Arc<Spans>,
     /// What became of plain connections.
     pub plain: Arc<plain::Counts>,
     /// Where workers put what happens.
@@ -198,6 +201,10 @@ impl Context {
     /// The access log.
     pub(crate) fn plain(&self) -> &plain::Counts {
         &self.state.plain
+    }
+
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.state.spans
     }
 
     pub(crate) fn access_log(&self) -> &AccessLog {

@@ -41,7 +41,11 @@
 //! | `postern_ocsp_staple_next_update_timestamp_seconds` | cert_id |
 //! | `postern_expiring` | kind, within |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
+//! | `postern_traced_requests_total` | result (`sent`, `dropped`, `failed`, `rejected`) |
+//!
+//! In OpenMetrics the buckets of `postern_request_duration_seconds` have exemplars: `trace_id`.
 
+mod exemplars;
 mod format;
 mod hosts;
 mod latency;
@@ -83,6 +87,8 @@ pub struct Process {
     pub hosts: usize,
     /// [`datapath::observe::AccessLog::dropped`].
     pub access_log_dropped: u64,
+    /// [`datapath::observe::spans::Spans::counts`].
+    pub traced: Vec<(&'static str, u64)>,
     /// [`datapath::plain::Counts::all`].
     pub plain: Vec<(Outcome, u64)>,
     /// [`datapath::observe::WorkersStatus::draining`].
@@ -123,8 +129,10 @@ pub struct Process {
 #[must_use]
 pub fn render(workers: &[WorkerStats], process: &Process, format: Format) -> String {
     let mut registry = Registry::default();
+    let sum = WorkerStats::sum(workers);
+    let hosts = sum.hosts.clone();
     registry.register_collector(Box::new(Scrape {
-        sum: WorkerStats::sum(workers),
+        sum,
         workers: workers.to_vec(),
         process: process.clone(),
         host_metrics: process.host_metrics,
@@ -136,6 +144,9 @@ pub fn render(workers: &[WorkerStats], process: &Process, format: Format) -> Str
         out = "# EOF\n".into();
     }
     match format {
+        Format::OpenMetrics if hosts.iter().any(|host| host.exemplars.is_some()) => {
+            exemplars::add(&out, &hosts)
+        }
         Format::OpenMetrics => out,
         Format::Text => format::to_text(&out),
     }

@@ -18,6 +18,7 @@ impl Scrape {
             trust_epoch,
             hosts,
             access_log_dropped,
+            traced,
             plain,
             draining,
             started,
@@ -128,6 +129,11 @@ impl Scrape {
             help,
             std::iter::once(([("", ""); 0], *access_log_dropped)),
         )?;
+        let help = "Sampled requests, and what became of their spans";
+        let results = traced
+            .iter()
+            .map(|(result, count)| ([("result", *result)], *count));
+        counters(out, "postern_traced_requests", help, results)?;
         let outcomes = plain
             .iter()
             .map(|(outcome, count)| ([("outcome", outcome.as_str())], *count));

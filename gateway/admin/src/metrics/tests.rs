@@ -19,6 +19,7 @@ fn process() -> Process {
         trust_epoch: 3,
         hosts: 1,
         access_log_dropped: 2,
+        traced: vec![("sent", 4), ("dropped", 1)],
         plain: vec![(Outcome::Redirected, 4), (Outcome::Evicted, 0)],
         draining: false,
         steering: SteeringStatus {

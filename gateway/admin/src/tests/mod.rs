@@ -21,6 +21,7 @@ use crate::openapi;
 use crate::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
+use datapath::observe::spans::Spans;
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
 use fetch::{AcmeClient, AcmeSettings, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use fixtures::Directory;
@@ -98,6 +99,7 @@ impl World {
             workers: Arc::new(NoWorkers),
             live: Arc::new(Live::new(config)),
             access_log: AccessLog::off(),
+            spans: Arc::new(Spans::new(false)),
             plain: Arc::default(),
             events: events.clone(),
             upgrades: upgrades(),

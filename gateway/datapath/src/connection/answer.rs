@@ -88,7 +88,7 @@ pub(super) async fn answer(
         method,
         version,
         (rest, rate),
-        request.body().interims(),
+        (request.body().interims(), request.headers()),
     );
     let (parts, incoming) = request.into_parts();
     {

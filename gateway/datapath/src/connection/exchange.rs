@@ -10,11 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::clocks::progress;
 use super::remainder::{self, Rest};
 use super::standing::Standing;
+use super::trace::Trace;
 use super::{Connection, flood};
 use crate::clock;
 use crate::http::body::{BodyError, BodyObserver, Upload};
@@ -47,6 +48,8 @@ pub(super) struct Exchange {
     pub(super) id_value: HeaderValue,
     /// How its line is written.
     pub(super) log_style: LogStyle,
+    /// The trace that it is part of, when requests are traced.
+    pub(super) trace: Option<Box<Trace>>,
     method: Method,
     version: Version,
     pub(super) notes: RefCell<Notes>,
@@ -141,7 +144,7 @@ impl Exchange {
         method: Method,
         version: Version,
         (rest, rate): (Rest, usize),
-        takes_interims: Option<Rc<dyn Interims>>,
+        (takes_interims, headers): (Option<Rc<dyn Interims>>, &HeaderMap),
     ) -> Rc<Self> {
         connection.request_begins();
         // What is left of those that were answered counts, too.
@@ -152,6 +155,7 @@ impl Exchange {
             connection.remainder.body_begins();
         }
         let id = connection.local.request_ids.next();
+        let live = connection.local.shared.live.load();
         let account = connection.account.as_ref();
         let counted = account
             .filter(|_| version == Version::HTTP_2 && !alone)
@@ -161,7 +165,8 @@ impl Exchange {
             time: clock::time(),
             id,
             id_value: connection.local.request_ids.header(id),
-            log_style: connection.local.log_style(),
+            log_style: live.access_log,
+            trace: Trace::begin(&connection, &live, headers, id),
             method,
             version,
             notes: RefCell::default(),
@@ -262,6 +267,9 @@ impl Exchange {
 
     /// Notes how long a stage took, in the exchange and in the host's histogram.
     pub(super) fn stage(&self, stage: Stage, time: Duration) {
+        if let Some(trace) = &self.trace {
+            trace.stage(stage);
+        }
         let mut notes = self.notes.borrow_mut();
         notes.times.set(stage, time);
         let Notes { host, slot, .. } = &mut *notes;
@@ -269,6 +277,11 @@ impl Exchange {
             let mut stats = self.connection.local.stats.borrow_mut();
             let slot = *slot.get_or_insert_with(|| stats.host(host.name()));
             stats.record(slot, stage, time);
+            if let (Stage::Total, Some(trace)) = (stage, &self.trace)
+                && let Some(id) = trace.sampled()
+            {
+                stats.exemplar(slot, time, id, self.time);
+            }
         }
     }
 
@@ -292,7 +305,7 @@ impl Exchange {
         }
         let notes = self.notes.borrow();
         self.count(&notes);
-        self.log(&notes);
+        self.log(&notes, total);
         self.offer(false);
         if notes.elsewhere {
             self.connection.standings.closes_elsewhere(&notes.authority);
@@ -361,7 +374,7 @@ impl Exchange {
         }
     }
 
-    fn log(&self, notes: &Notes) {
+    fn log(&self, notes: &Notes, total: Duration) {
         let standing = notes
             .standing
             .as_ref()
@@ -371,7 +384,9 @@ impl Exchange {
         let name = host.name().as_str();
         let wanted = local.recorder.wants(notes.event(), name, self.time);
         let access_log = &local.shared.access_log;
-        if wanted.is_none() && !access_log.enabled() {
+        let trace = self.trace.as_ref();
+        let is_told = trace.is_some() && local.shared.spans.are_taken();
+        if wanted.is_none() && !access_log.enabled() && !is_told {
             return;
         }
         let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
@@ -406,9 +421,14 @@ impl Exchange {
             detail: &notes.detail,
             user_agent: notes.user_agent.as_ref().map_or(b"", HeaderValue::as_bytes),
             referer: notes.referer.as_ref().map_or(b"", HeaderValue::as_bytes),
-            trace_id: "",
+            trace_id: trace.map_or("", |trace| trace.hex()),
         };
         access_log.write(&record, &self.log_style);
+        if let Some(trace) = trace.filter(|_| is_told)
+            && let Some(spans) = trace.spans(&record, (self.started, total))
+        {
+            local.shared.spans.put(spans);
+        }
         if let Some(wanted) = wanted {
             local.recorder.request(wanted, &record);
         }

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::record::{TIMEOUT_PASSED, record_handshake, record_refusal};
-use super::{Arrival, Local, Stop};
+use super::{Arrival, Local, Stop, trace};
 use crate::clock;
 use crate::http::answer::PLAIN_HTTP;
 use crate::io::TlsStream;
+use crate::observe::spans::Began;
 use config::Tunables;
 use snapshot::{Host, Snapshot};
 use tls::{AcceptSettings, Established, HandshakeFailure, Refusal};
@@ -19,6 +20,8 @@ use tls::{AcceptSettings, Established, HandshakeFailure, Refusal};
 pub(super) struct Found {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) host: Arc<Host>,
+    /// For the trace of the first request.
+    pub(super) began: Option<Box<Began>>,
 }
 
 /// From the first byte to a client that is known, or a refusal that is recorded.
@@ -83,7 +86,15 @@ pub(super) async fn shake_hands(
     // The snapshot is the one that the handshake asked, so that it answers the same again.
     let found = established.and_then(|established| {
         match snapshot.host_of(established.sni.as_deref()).cloned() {
-            Some(host) => Ok((established, Found { snapshot, host })),
+            Some(host) => {
+                let began = trace::began(tunables.trace_context, accepted, waited);
+                let found = Found {
+                    snapshot,
+                    host,
+                    began,
+                };
+                Ok((established, found))
+            }
             None => {
                 let failure = HandshakeFailure::Gateway("the host was lost");
                 Err(acceptor.failure(stream.session(), failure))

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::Clients;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
+use crate::observe::spans::Spans;
 use crate::observe::{AccessLog, Events, Recorder, WorkerStats};
 use crate::shares::Shares;
 use config::{Live, LogStyle};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// Where what happens can be looked at.
     pub events: Arc<Events>,
+    /// Where spans of requests go.
+    pub spans: Arc<Spans>,
     /// What responders are to be asked about clients.
     pub questions: Arc<OcspQueue>,
     /// How many requests have come, for rate limits.

@@ -19,6 +19,7 @@
 //! | `refusals` | what h2 refuses by itself |
 //! | `remainder` | what is left of requests' bodies that nobody wants |
 //! | `exchange` | the exchange of one request: what is counted, timed and logged |
+//! | `trace` | the trace that a request is part of |
 //! | `clocks` | what the connection waits for, since when, and until when |
 //! | `standing` | who the client is by now, and when it is verified again |
 //! | `closing` | the orders to close |
@@ -55,6 +56,7 @@ mod stop;
     reason = "wakers may be called by any thread; by others they nearly never are, so that the lock is free"
 )]
 mod streams;
+mod trace;
 
 use std::rc::Rc;
 

@@ -81,6 +81,9 @@ pub(super) fn prepare(
         "1.1 postern"
     };
     for_origin(&mut parts.headers, &told, via);
+    if let Some(trace) = &exchange.trace {
+        trace.tell(&mut parts.headers);
+    }
     let name = origin.host_header.clone().unwrap_or(authority);
     parts.headers.insert(header::HOST, name);
 }

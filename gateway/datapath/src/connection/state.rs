@@ -21,6 +21,7 @@ use super::stop::Stop;
 use crate::clock;
 use crate::io::{Activity, TcpInfo, TlsStream};
 use crate::observe::Steered;
+use crate::observe::spans::Began;
 use crate::shares::{Account, Leave};
 use config::Tunables;
 use rules::{ConnectionFacts, ConnectionState, Timed};
@@ -61,6 +62,8 @@ pub(super) struct Connection {
     pub(super) place: IndexSlot,
     /// What rules have worked out for this connection.
     pub(super) rules: ConnectionState,
+    /// How it began, until its first request is traced.
+    pub(super) began: Cell<Option<Box<Began>>>,
 }
 
 impl Timed for TcpInfo {
@@ -112,6 +115,7 @@ impl Connection {
             watch: OnceCell::new(),
             place: IndexSlot::default(),
             rules: ConnectionState::default(),
+            began: Cell::new(found.began),
         })
     }
 

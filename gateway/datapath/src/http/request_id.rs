@@ -80,6 +80,20 @@ impl RequestId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// As bytes; never all zero.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 16] {
+        let id = u128::from_str_radix(self.as_str(), 16);
+        id.unwrap_or_default().max(1).to_be_bytes()
+    }
+
+    /// What tells it apart from others of its worker.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// As a header value.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {

@@ -59,7 +59,7 @@ pub struct RuleHit<'a> {
     /// Its 32 hex characters.
     pub id: &'a str,
     /// `block`, `rate_limit` or `redirect`.
-    pub action: &'a str,
+    pub action: &'static str,
 }
 
 /// One request that was answered. Empty texts are left out of the line.
@@ -82,7 +82,7 @@ pub struct RequestRecord<'a> {
     /// The normalised path, without query.
     pub path: &'a str,
     /// `HTTP/2`.
-    pub http_version: &'a str,
+    pub http_version: &'static str,
     /// Of the answer.
     pub status: u16,
     /// Of the request's body.
@@ -90,9 +90,9 @@ pub struct RequestRecord<'a> {
     /// Of the response's body.
     pub bytes_sent: u64,
     /// `TLSv1.3`.
-    pub tls_version: &'a str,
+    pub tls_version: &'static str,
     /// OpenSSL's name.
-    pub tls_cipher: &'a str,
+    pub tls_cipher: &'static str,
     /// As sent.
     pub sni: &'a str,
     /// Whether the session was resumed.

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use super::exemplars::{Exemplar, Exemplars};
 use super::histogram::StageHistogram;
 use super::tally::{CLASSES, Requests, RuleAction, RuleMatches, Tally};
 use super::{HandshakeResult, HostLoad, Stage, Steered};
@@ -84,6 +85,8 @@ pub struct HostStats {
     pub bytes_sent: u64,
     /// Connections by how they came here, in the order of [`Steered::ALL`].
     pub steered: [u64; Steered::ALL.len()],
+    /// Sampled requests, for those who see a latency and want to know of what.
+    pub exemplars: Option<Box<Exemplars>>,
 }
 
 impl HostStats {
@@ -99,6 +102,7 @@ impl HostStats {
             bytes_received: 0,
             bytes_sent: 0,
             steered: Default::default(),
+            exemplars: None,
         }
     }
 
@@ -127,6 +131,9 @@ impl HostStats {
         self.bytes_sent += other.bytes_sent;
         for (mine, others) in self.steered.iter_mut().zip(other.steered) {
             *mine += others;
+        }
+        if let Some(others) = &other.exemplars {
+            self.exemplars.get_or_insert_default().add(others);
         }
     }
 }
@@ -174,6 +181,12 @@ impl WorkerStats {
         if let Some(slot) = self.at(host).stages.get_mut(stage as usize) {
             Arc::make_mut(slot.get_or_insert_with(|| Arc::new(StageHistogram::new()))).record(time);
         }
+    }
+
+    /// A request of a trace that is sampled took so long, and came at this time.
+    pub fn exemplar(&mut self, host: HostSlot, took: Duration, trace: [u8; 16], time: SystemTime) {
+        let exemplars = self.at(host).exemplars.get_or_insert_default();
+        exemplars.note(Exemplar { took, trace, time });
     }
 
     /// A request was answered.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::listen::{patiently, refuse_taken};
 use super::*;
+use crate::observe::spans::Spans;
 use crate::observe::{AccessLog, Events, Workers as _};
 use crate::steer::Ownership;
 use arc_swap::ArcSwapOption;
@@ -37,6 +38,7 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
         geo: ArcSwapOption::empty(),
         access_log: AccessLog::off(),
         events: Events::new(count),
+        spans: Arc::new(Spans::new(false)),
         questions: Arc::default(),
         buckets: Buckets::new(Instant::now()),
         shares: crate::shares::Shares::new(1_000_000),

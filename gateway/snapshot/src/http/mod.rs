@@ -9,6 +9,7 @@
 //! | `path` | the one normalised path that is matched, and the target made of it |
 //! | `headers`, `certificate` | which headers cross the gateway, and the certificate headers |
 //! | `names` | which names of headers are whose |
+//! | `trace_context` | which trace a request is part of |
 //! | `origin`, `reach` | where permitted requests go, and where a tenant's do not |
 
 pub mod authority;
@@ -19,3 +20,4 @@ pub mod names;
 pub mod origin;
 pub mod path;
 pub mod reach;
+pub mod trace_context;

@@ -16,6 +16,7 @@ use super::*;
 use admin;
 use config::{Config, Live};
 use control::Control;
+use datapath::observe::spans::Spans;
 use datapath::observe::{AccessLog, Events, SteeringStatus, WorkerStats, Workers, WorkersStatus};
 use snapshot::Published;
 
@@ -84,6 +85,7 @@ impl Gateway {
                 ..Config::default()
             })),
             access_log: AccessLog::off(),
+            spans: Arc::new(Spans::new(false)),
             plain: Arc::default(),
             events: Events::new(1),
             started: SystemTime::now(),
