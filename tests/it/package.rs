@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use tests::tool::{self, Outcome, signal};
 use tests::wait::until;
@@ -104,6 +105,12 @@ impl Drop for Container {
 
 /// The system that all runs copy, made at the first.
 pub(crate) fn base() -> Option<PathBuf> {
+    // Tests that want it at once wait for one of them.
+    static BASE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BASE.get_or_init(make_base).clone()
+}
+
+fn make_base() -> Option<PathBuf> {
     let base = tool::target().join(format!("debian-{RELEASE}"));
     if base.exists() {
         return Some(base);
@@ -132,6 +139,11 @@ pub(crate) fn base() -> Option<PathBuf> {
 
 /// The package around the gateway that is tested.
 pub(crate) fn package() -> PathBuf {
+    static PACKAGE: OnceLock<PathBuf> = OnceLock::new();
+    PACKAGE.get_or_init(make_package).clone()
+}
+
+fn make_package() -> PathBuf {
     let made = tool::run(
         Command::new(env!("CARGO"))
             .args(["run", "--quiet", "--package", "xtask", "--", "deb"])

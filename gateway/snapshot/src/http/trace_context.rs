@@ -167,7 +167,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..80), place in 0usize..55, byte: u8
         ) {
-            drop(TraceContext::parse(&bytes));
+            let _parsed = TraceContext::parse(&bytes);
             let mut near = GOOD.as_bytes().to_vec();
             near[place] = byte;
             if let Some(context) = TraceContext::parse(&near) {
