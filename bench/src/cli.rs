@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{aims, compare, flood, idle, load, machine, pages, relay, store};
+use crate::{aims, compare, faults, flood, idle, load, machine, pages, relay, store};
 
 /// Puts load on Postern, on its peers, or on any URL, and says what it cost.
 #[derive(Debug, Parser)]
@@ -26,6 +26,9 @@ enum Command {
     /// The peer `floor` of `compare`, which runs in a process of its own
     #[command(hide = true)]
     Relay(relay::Arguments),
+    /// An origin of `origin-faults`, which runs in a process of its own
+    #[command(hide = true)]
+    FaultOrigin(faults::OriginArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +39,9 @@ enum Work {
     Aims(aims::Arguments),
     /// Attacks on Postern, and what they cost it and a visitor
     Flood(flood::Arguments),
+    /// What goes wrong with one of three origins, and how many requests fail behind Postern, nginx and
+    /// HAProxy
+    OriginFaults(faults::Arguments),
     /// What open pages of the dashboard cost while requests are refused
     Pages(pages::Arguments),
     /// What idle connections weigh in Postern, and what BoringSSL weighs of it
@@ -66,6 +72,7 @@ fn start(command: Command) -> Result<()> {
     let command = match command {
         // It has a loop of its own, and ends by the signal itself.
         Command::Relay(arguments) => return relay::run(&arguments),
+        Command::FaultOrigin(arguments) => return faults::serve(&arguments),
         Command::Work(command) => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,6 +94,7 @@ async fn run(command: Work) -> Result<()> {
         Work::Compare(arguments) => Box::pin(compare::run(arguments)).await,
         Work::Aims(arguments) => Box::pin(aims::run(arguments)).await,
         Work::Flood(arguments) => Box::pin(flood::run(arguments)).await,
+        Work::OriginFaults(arguments) => Box::pin(faults::run(arguments)).await,
         Work::Pages(arguments) => Box::pin(pages::run(arguments)).await,
         Work::Idle(arguments) => Box::pin(idle::run(arguments)).await,
         Work::Load(arguments) => Box::pin(load::run(arguments)).await,

@@ -6,6 +6,7 @@
 //! | `compare` | the same work for Postern, nginx, HAProxy … in turns |
 //! | `aims` | the aims of the HTTP engine: measured, and kept or not |
 //! | `flood` | what attackers cost, and what a visitor beside them notices |
+//! | `faults` | what goes wrong with an origin, and how many requests fail of it |
 //! | `pages` | what open pages of the dashboard cost while requests are refused |
 //! | `idle` | what ten thousand idle connections weigh, and what BoringSSL weighs of it |
 //! | `load` | load on any URL |
@@ -28,6 +29,7 @@ pub mod aims;
 pub mod cli;
 pub mod client;
 pub mod compare;
+pub mod faults;
 pub mod flood;
 pub mod idle;
 pub mod load;

@@ -207,7 +207,7 @@ async fn ask(target: &Target) -> Result<u16> {
 }
 
 /// A program on the search path, or in one of the directories of services.
-fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let services = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)
@@ -217,7 +217,7 @@ fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 /// The first line with words that a program says of itself.
-fn version_of(program: &Path, flag: &str) -> String {
+pub(crate) fn version_of(program: &Path, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();
     let said = output
         .map(|output| [output.stdout, output.stderr].concat())

@@ -261,3 +261,26 @@ fn pages_have_a_table() {
         assert_eq!(turn["events"].as_f64() > Some(0.0), told, "{turn}");
     }
 }
+
+#[test]
+fn origin_faults_are_counted() {
+    let directory = Directory::new();
+    let file = directory.file("faults.json");
+    let short = ["--seconds", "2", "-c", "4", "--fault", "none,killed"];
+    let outcome = bench(
+        &[
+            &["origin-faults", "--json", file.to_str().unwrap()][..],
+            &short,
+        ]
+        .concat(),
+    );
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let report = json(&file);
+    let runs = report["runs"].as_array().unwrap();
+    let ours: Vec<_> = runs.iter().filter(|run| run["peer"] == "postern").collect();
+    assert_eq!(ours.len(), 2);
+    for run in ours {
+        assert!(run["requests"].as_u64() > Some(20), "{run}");
+        assert_eq!(run["failed"], 0, "{run}");
+    }
+}
