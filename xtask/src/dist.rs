@@ -25,10 +25,10 @@ pub(crate) fn dist() -> Result<()> {
         for package in debian::build(&program, &built.join("deb"), Effort::Release)? {
             made.push(moved(&package, &out)?);
         }
+        made.extend(image::collect(&out)?);
     } else {
         eprintln!("no Debian package: it needs `apt-get install debhelper dpkg-dev`");
     }
-    made.extend(image::collect(&out)?);
     made.push(bill_of_materials(&out)?);
     let sums = checksums(&made)?;
     fs::write(out.join("SHA256SUMS"), sums)?;
