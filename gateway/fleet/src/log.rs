@@ -235,7 +235,10 @@ impl Log {
                         _ => Err(AppendError::Moved),
                     };
                 }
-                Err(error) if was_refused(&error) => return Err(LogError::from(error).into()),
+                // After a lost answer, a refusal does not say that nothing was added.
+                Err(error) if lost.is_none() && was_refused(&error) => {
+                    return Err(LogError::from(error).into());
+                }
                 Err(error) => lost = Some(error),
             }
         }
