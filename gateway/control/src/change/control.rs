@@ -263,18 +263,9 @@ impl Control {
         }
         let reach = Arc::new(reach);
         writer.parts.set_reach(reach.clone());
-        let host = writer.default_host.as_ref();
-        match compile(&shared.model.load(), host, &shared.seal, &writer.parts) {
-            Ok((snapshot, parts)) => {
-                shared.reach.store(reach);
-                shared.publish(&mut writer, snapshot, parts);
-                Ok(())
-            }
-            Err(error) => {
-                writer.parts.set_reach(before);
-                Err(error.into())
-            }
-        }
+        shared.recompile(&mut writer, |parts| parts.set_reach(before))?;
+        shared.reach.store(reach);
+        Ok(())
     }
 
     /// Reads the system's CA bundle again: origins that name no CAs of their own believe in what it has
@@ -289,18 +280,9 @@ impl Control {
         if !writer.parts.read_system_bundle() {
             return Ok(false);
         }
-        let host = writer.default_host.as_ref();
-        match compile(&shared.model.load(), host, &shared.seal, &writer.parts) {
-            Ok((snapshot, parts)) => {
-                shared.publish(&mut writer, snapshot, parts);
-                Ok(true)
-            }
-            Err(error) => {
-                // The next time it is tried again.
-                writer.parts.set_system_bundle(before);
-                Err(error.into())
-            }
-        }
+        // The next time it is tried again.
+        shared.recompile(&mut writer, |parts| parts.set_system_bundle(before))?;
+        Ok(true)
     }
 
     /// Says what names of origins mean from now on. Idle connections to addresses that they do not mean any
@@ -316,18 +298,7 @@ impl Control {
             return Ok(());
         }
         writer.parts.set_names(Arc::new(names));
-        let host = writer.default_host.as_ref();
-        match compile(&shared.model.load(), host, &shared.seal, &writer.parts) {
-            Ok((snapshot, parts)) => {
-                writer.parts.retire_addresses(&parts);
-                shared.publish(&mut writer, snapshot, parts);
-                Ok(())
-            }
-            Err(error) => {
-                writer.parts.set_names(before);
-                Err(error.into())
-            }
-        }
+        shared.recompile(&mut writer, |parts| parts.set_names(before))
     }
 
     /// Says what is stapled to server certificates from now on. Connections go on; new handshakes
@@ -340,18 +311,7 @@ impl Control {
         let mut writer = shared.lock();
         let before = writer.parts.staples();
         writer.parts.set_staples(Arc::new(staples));
-        let host = writer.default_host.as_ref();
-        let compiled = compile(&shared.model.load(), host, &shared.seal, &writer.parts);
-        match compiled {
-            Ok((snapshot, parts)) => {
-                shared.publish(&mut writer, snapshot, parts);
-                Ok(())
-            }
-            Err(error) => {
-                writer.parts.set_staples(before);
-                Err(error.into())
-            }
-        }
+        shared.recompile(&mut writer, |parts| parts.set_staples(before))
     }
 
     /// Says what ACME servers are shown that check names from now on.
@@ -363,18 +323,7 @@ impl Control {
         let mut writer = shared.lock();
         let before = writer.parts.challenges();
         writer.parts.set_challenges(Arc::new(challenges));
-        let host = writer.default_host.as_ref();
-        let compiled = compile(&shared.model.load(), host, &shared.seal, &writer.parts);
-        match compiled {
-            Ok((snapshot, parts)) => {
-                shared.publish(&mut writer, snapshot, parts);
-                Ok(())
-            }
-            Err(error) => {
-                writer.parts.set_challenges(before);
-                Err(error.into())
-            }
-        }
+        shared.recompile(&mut writer, |parts| parts.set_challenges(before))
     }
 
     /// What servers may not be that are asked on behalf of a tenant.
@@ -476,6 +425,28 @@ impl Shared {
         }
         writer.stale = false;
         Ok(())
+    }
+
+    /// Compiles anew, after what snapshots are made with has changed, and publishes. When that fails,
+    /// `restore` puts back what was there, and what held before stays in force. Idle connections to
+    /// addresses that origins do not have any more are let go of.
+    fn recompile(
+        &self,
+        writer: &mut Writer,
+        restore: impl FnOnce(&mut Parts),
+    ) -> Result<(), ChangeError> {
+        let host = writer.default_host.as_ref();
+        match compile(&self.model.load(), host, &self.seal, &writer.parts) {
+            Ok((snapshot, parts)) => {
+                writer.parts.retire_addresses(&parts);
+                self.publish(writer, snapshot, parts);
+                Ok(())
+            }
+            Err(error) => {
+                restore(&mut writer.parts);
+                Err(error.into())
+            }
+        }
     }
 
     /// Tells those who follow.
