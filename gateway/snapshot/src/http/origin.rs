@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
@@ -60,24 +60,17 @@ impl Origin {
     }
 
     /// The same at one of the addresses that its name means, of so many; `others` are tried where that
-    /// does not answer.
+    /// does not answer. `key` is of both: who has the name chooses the address, and must not be able to
+    /// choose the key with it.
     #[must_use]
-    pub fn at(&self, address: IpAddr, others: Option<IpAddr>, of_several: bool) -> Self {
-        let bits = |address| match address {
-            IpAddr::V4(four) => u128::from(Ipv4Addr::to_bits(four)),
-            IpAddr::V6(six) => six.to_bits(),
-        };
-        // The same in every process, as the key is.
-        let mixed = bits(address).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-        let [high, low] = [mixed >> 64, mixed & u128::from(u64::MAX)];
-        let mixed = u64::try_from(high ^ low).unwrap_or_default();
+    pub fn at(&self, key: u64, address: IpAddr, others: Option<IpAddr>, of_several: bool) -> Self {
         let url = match of_several {
             true => format!("{} ({address})", self.url).into(),
             false => self.url.clone(),
         };
         let addresses = [address].into_iter().chain(others);
         Self {
-            key: self.key ^ mixed,
+            key,
             url,
             addresses: addresses
                 .map(|address| SocketAddr::new(address, self.port))
