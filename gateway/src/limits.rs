@@ -44,6 +44,9 @@ pub const FORMER_MAX: usize = 2;
 /// Bytes of changes that wait for a replaced process. One that takes none is given up, and ends its
 /// connections then.
 pub const FORMER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// For which an upgrade waits until replaced processes have taken what they are told. One that has not is
+/// given up, since nobody would know what it goes on with: as long as a revocation may take.
+pub const FORMER_SETTLE_WAIT: Duration = Duration::from_secs(1);
 /// How long a replaced process goes on without hearing of changes: as long as a revocation may take.
 pub const SUCCESSOR_LOST_GRACE: Duration = Duration::from_secs(1);
 /// Connections of a replaced process on which nothing is under way may have one more request for this

@@ -65,8 +65,14 @@ fn wait(client: &Client, path: &str, id: Option<&Value>) -> Result<Value, CliErr
         match client.get(path) {
             Ok(shown) => {
                 answered = Instant::now();
-                let is_running = shown.pointer("/last/state") == Some(&json!("running"));
-                if shown.pointer("/last/id") == id && !is_running {
+                if shown.pointer("/last/id") != id {
+                    return Err(CliError::Failed(
+                        "the gateway knows nothing of this upgrade: it was started anew, or another upgrade \
+                         followed; `postern upgrade --status` shows what there is"
+                            .into(),
+                    ));
+                }
+                if shown.pointer("/last/state") != Some(&json!("running")) {
                     return Ok(shown);
                 }
             }

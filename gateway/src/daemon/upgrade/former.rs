@@ -8,13 +8,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::channel::{Head, Kind};
-use crate::limits::{FORMER_QUEUE_BYTES_MAX, STEER_POLL};
+use crate::limits::{FORMER_QUEUE_BYTES_MAX, FORMER_SETTLE_WAIT, STEER_POLL};
 use control::Fed;
 
 /// All of them.
@@ -29,6 +30,19 @@ struct Former {
     /// For the next process, which goes on telling it.
     channel: OwnedFd,
     carrying: JoinHandle<()>,
+}
+
+impl Former {
+    fn is_behind(&self) -> bool {
+        !self.carrying.is_finished() && self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Has it end its connections: it must not go on with what it has. Not by closing the channel: another
+    /// process may have a copy.
+    fn give_up(&self) {
+        // It may have ended by itself.
+        rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Both).ok();
+    }
 }
 
 impl Drop for Former {
@@ -74,7 +88,7 @@ impl Formers {
         }
         let Fed::Transaction(transaction) = fed else {
             tracing::warn!("replaced processes end their connections: they missed a change");
-            return all.clear();
+            return give_up(&mut all);
         };
         let bytes = transaction.encode();
         let head = Head {
@@ -83,7 +97,7 @@ impl Formers {
             descriptors: 0,
         };
         let Ok(head) = head.encode() else {
-            return all.clear();
+            return give_up(&mut all);
         };
         let frame: Arc<[u8]> = [head.as_slice(), &bytes].concat().into();
         all.retain(|former| {
@@ -93,18 +107,24 @@ impl Formers {
             if !fits {
                 tracing::warn!("a replaced process takes no changes: it is given up");
             }
-            fits && former.queue.send(frame.clone()).is_ok()
+            let told = fits && former.queue.send(frame.clone()).is_ok();
+            if !told {
+                former.give_up();
+            }
+            told
         });
     }
 
-    /// Waits until nothing waits for any of them, so that another process may go on telling them.
-    pub(in crate::daemon) async fn settled(&self) {
-        loop {
-            let still = self.lock().iter().any(|former| {
-                !former.carrying.is_finished() && former.waiting.load(Ordering::Acquire) > 0
-            });
-            if !still {
-                return;
+    /// Waits until nothing waits for any of them, so that another process may go on telling them. Those
+    /// for whom something still waits after [`FORMER_SETTLE_WAIT`] are given up.
+    pub(in crate::daemon) async fn settle(&self) {
+        let until = Instant::now() + FORMER_SETTLE_WAIT;
+        while self.lock().iter().any(Former::is_behind) {
+            if Instant::now() >= until {
+                tracing::warn!("a replaced process takes no changes: it is given up");
+                let behind = |former: &mut Former| former.is_behind();
+                let mut late: Vec<Former> = self.lock().extract_if(.., behind).collect();
+                return give_up(&mut late);
             }
             tokio::time::sleep(STEER_POLL).await;
         }
@@ -128,6 +148,12 @@ impl Formers {
     fn lock(&self) -> MutexGuard<'_, Vec<Former>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Has all of these end their connections.
+fn give_up(formers: &mut Vec<Former>) {
+    formers.iter().for_each(Former::give_up);
+    formers.clear();
 }
 
 /// Carries what waits to a process, until that one is gone.

@@ -72,6 +72,11 @@ pub(super) struct Estate {
 /// Why there is no new process in place of this one.
 #[derive(Debug, thiserror::Error)]
 enum UpgradeError {
+    /// Its end would be the end of the new process.
+    #[error(
+        "this process is the first of its container, which ends with it: replace the container instead"
+    )]
+    First,
     /// There are enough of them.
     #[error(
         "{FORMER_MAX} replaced processes still finish their connections: wait for the end of one \
@@ -134,6 +139,9 @@ async fn lead(
     leash: Leash,
     patience: Duration,
 ) -> Result<Channel, UpgradeError> {
+    if std::process::id() == 1 {
+        return Err(UpgradeError::First);
+    }
     if estate.formers.count() >= FORMER_MAX {
         return Err(UpgradeError::Formers);
     }
@@ -162,7 +170,7 @@ async fn lead(
         upgrade.step = "the new process takes over the sockets".into();
     });
     // Nothing waits for those whom the new process will tell.
-    estate.formers.settled().await;
+    estate.formers.settle().await;
     let (handed, descriptors) = pack(estate)?;
     let tickets = estate.shared.acceptor.tickets().secrets();
     let equip = move || checked.equip(&handed, &borrowed(&descriptors), &tickets);
@@ -185,8 +193,9 @@ async fn give_store(
     let control = estate.control.clone();
     let to = backup.clone();
     let revision = blocking(move || control.hand_over(to.as_deref())).await??;
+    // Nothing more is changed here: what was changed since is told before the new process tells anything.
+    estate.formers.settle().await;
     let control = estate.control.clone();
-    let formers = estate.formers.clone();
     let controller = estate.controller.clone();
     blocking(move || {
         let serving = equipped
@@ -203,7 +212,6 @@ async fn give_store(
             // By now the new process has ended.
             take_back(&control, backup.as_deref());
         }
-        drop(formers);
         serving
     })
     .await?
