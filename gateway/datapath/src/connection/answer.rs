@@ -7,7 +7,7 @@ use std::time::Instant;
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 
 use super::exchange::Exchange;
-use super::forwarding::{finish, forward_to, its_turn, refused, sound};
+use super::forwarding::{client_of, finish, forward_to, its_turn, refused, sound};
 use super::origin_head::{prepare, wanted_upgrade};
 use super::remainder::Rest;
 use super::standing::{Outdated, Standing};
@@ -239,7 +239,8 @@ async fn respond(
         return Err(refused(connection, exchange, at, &error));
     }
     let pool = &connection.local.pool;
-    let destination = Destination::new(group, routed, key, pool, clock::now());
+    let apart = (key, client_of(&standing));
+    let destination = Destination::new(group, routed, apart, pool, clock::now());
     let origin = destination.origin();
     prepare(
         connection,

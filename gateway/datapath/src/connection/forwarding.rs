@@ -36,19 +36,25 @@ pub(super) async fn its_turn(
     standing: &Standing,
     group: &OriginGroup,
 ) -> Result<(), OriginError> {
-    // Unknown outside, so that nobody is taken for another client at will.
-    static CLIENTS: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
     let Some(limit) = &group.requests else {
         return Ok(());
     };
     let gated = Gated {
         limit,
         patience: group.queue_time,
-        client: CLIENTS.hash_one(client_prefix(standing.facts.source.ip())),
+        client: client_of(standing),
+        waited: None,
     };
     let turn = Box::pin(at_the_gate(Some(gated))).await?;
     exchange.has_its_turn(turn);
     Ok(())
+}
+
+/// What tells its client from others where they take turns.
+pub(super) fn client_of(standing: &Standing) -> u64 {
+    // Unknown outside, so that nobody is taken for another client at will.
+    static CLIENTS: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+    CLIENTS.hash_one(client_prefix(standing.facts.source.ip()))
 }
 
 /// Why nothing came of it, for the log, the access log and the client.

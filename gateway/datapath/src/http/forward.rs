@@ -3,6 +3,7 @@
 //! Owns the choice of connection, how long the origin may take, and whether the request goes out once
 //! more. What the request means was settled before: the head given here is what the origin gets.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
@@ -57,23 +58,31 @@ impl Patience {
 }
 
 /// What is left of the time of one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct TimeLeft {
     pub(super) patience: Patience,
-    started: Instant,
+    started: Cell<Instant>,
 }
 
 impl TimeLeft {
     pub(super) fn from_now_on(patience: Patience) -> Self {
         Self {
             patience,
-            started: clock::now(),
+            started: Cell::new(clock::now()),
         }
+    }
+
+    /// So much of it was none of the origin's: it was waited for our own bounds.
+    fn give_back(&self, waited: Duration) {
+        self.started.set(self.started.get() + waited);
     }
 
     /// To connect, of all the time.
     pub(super) fn for_connecting(&self) -> Result<Duration, OriginError> {
-        let left = self.patience.whole.saturating_sub(self.started.elapsed());
+        let left = self
+            .patience
+            .whole
+            .saturating_sub(self.started.get().elapsed());
         if left.is_zero() {
             return Err(OriginError::ResponseTimeout);
         }
@@ -85,7 +94,7 @@ impl TimeLeft {
     fn due(&self, try_began: Instant, moved: Option<Instant>) -> Instant {
         let since = |began: Instant| moved.map_or(began, |moved| moved.max(began));
         let one_try = since(try_began) + self.patience.one_try;
-        one_try.min(since(self.started) + self.patience.whole)
+        one_try.min(since(self.started.get()) + self.patience.whole)
     }
 
     /// Whether there is time for another try.
@@ -245,15 +254,18 @@ pub(super) async fn open_somewhere(
     unused_only: bool,
 ) -> Result<(Sender, bool), OriginError> {
     let (started, all) = (clock::now(), time.for_connecting()?);
-    let left = || all.saturating_sub(started.elapsed());
+    let before = destination.waited();
+    let waited = || destination.waited().saturating_sub(before);
+    let left = || (all + waited()).saturating_sub(started.elapsed());
     loop {
-        let origin = destination.origin();
+        let (origin, already) = (destination.origin(), waited());
         let connect = connect_share(left(), destination);
         let opened = if destination.has_another() {
             pool.open(&origin, destination.connections(), connect).await
         } else {
             open(destination, pool, connect).await
         };
+        time.give_back(waited().saturating_sub(already));
         let error = match opened {
             Ok(sender) => return Ok((sender, true)),
             Err(error) => error,
@@ -279,7 +291,11 @@ async fn open(
     connect: Duration,
 ) -> Result<Sender, OriginError> {
     let (started, origin) = (clock::now(), destination.origin());
-    let left = || connect.saturating_sub(started.elapsed());
+    let before = destination.waited();
+    let left = || {
+        let waited = destination.waited().saturating_sub(before);
+        (connect + waited).saturating_sub(started.elapsed())
+    };
     let mut pauses = REFUSED_PAUSES.into_iter();
     let mut asked = false;
     loop {

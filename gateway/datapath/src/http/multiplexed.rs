@@ -151,6 +151,11 @@ impl Multiplexed {
         self.open.upgrade().is_some_and(|open| open.is_limited())
     }
 
+    /// No further request goes out on it.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+    }
+
     /// Whether it had better be over: somebody waits for that, or its address is gone.
     pub(super) fn is_unwelcome(&self) -> bool {
         self.open.upgrade().is_some_and(|open| open.is_unwelcome())
@@ -181,7 +186,7 @@ impl Stream {
 
     /// The connection ends: no further request goes out on it.
     pub(super) fn retire(&self) {
-        self.0.retired.set(true);
+        self.0.retire();
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns how long is waited, and what somebody is told who is not let in. Who is let in when is the
 //! gate's ([`snapshot::origins::gate`]).
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::connect::OriginError;
@@ -17,8 +18,10 @@ pub struct Gated<'o> {
     pub limit: &'o Limit,
     /// How long is waited.
     pub patience: Duration,
-    /// Tells clients apart, where they take turns.
+    /// Tells clients apart, who take turns.
     pub client: u64,
+    /// Where the wait is added up.
+    pub waited: Option<&'o Cell<Duration>>,
 }
 
 impl Gated<'_> {
@@ -56,6 +59,7 @@ pub async fn at_the_gate(gated: Option<Gated<'_>>) -> Result<Option<Inside>, Ori
         limit,
         patience,
         client,
+        waited,
     }) = gated
     else {
         return Ok(None);
@@ -67,7 +71,11 @@ pub async fn at_the_gate(gated: Option<Gated<'_>>) -> Result<Option<Inside>, Ori
         Err(_full) => return Err(refused(Refusal::Queue)),
     };
     let since = clock::now();
-    match tokio::time::timeout(patience, waiting).await {
+    let outcome = tokio::time::timeout(patience, waiting).await;
+    if let Some(waited) = waited {
+        waited.set(waited.get() + since.elapsed());
+    }
+    match outcome {
         Ok(Ok(inside)) => {
             limit.gate.count_waited(since.elapsed());
             Ok(Some(inside))

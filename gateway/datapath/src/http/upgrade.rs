@@ -81,8 +81,10 @@ async fn upgrade_at(
     if destination.origin().protocol == OriginProtocol::Http2 {
         return upgrade_stream(request, destination, pool, &time).await;
     }
-    let started = clock::now();
     let place = at_the_gate(destination.connections()).await?;
+    // What was waited for that is no time of the origin's.
+    let time = TimeLeft::from_now_on(patience);
+    let started = clock::now();
     let stream = connect_somewhere(destination, time.for_connecting()?).await?;
     let connected_in = Some(started.elapsed());
     let started = clock::now();

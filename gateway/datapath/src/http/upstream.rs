@@ -335,6 +335,10 @@ impl Pool {
                             .extract_if(.., |idle| idle.connection.is_unwelcome()),
                     );
                     are_limited |= kept.idle.iter().any(|idle| idle.connection.is_limited());
+                    // Those in use take no more: as long as they did, nobody else would have a turn.
+                    for one in kept.http2.iter().filter(|one| one.is_unwelcome()) {
+                        one.retire();
+                    }
                     kept.http2
                         .retain(|one| !(one.is_unwelcome() && one.streams() == 0));
                     are_limited |= kept.http2.iter().any(|one| one.is_limited());

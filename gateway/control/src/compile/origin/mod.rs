@@ -208,7 +208,18 @@ pub(crate) fn group(
     last: Option<&OriginGroup>,
 ) -> Result<OriginGroup, OriginError> {
     let weights = spec.urls().map(|(_, weight)| weight);
-    let made = names.expand(origins(spec, reach)?.into_iter().zip(weights).collect());
+    let mut own = origins(spec, reach)?;
+    if spec
+        .limits
+        .as_ref()
+        .is_some_and(|limits| limits.connections.is_some())
+    {
+        // What others open, and keep, is not to count here, nor theirs to be used without.
+        for origin in &mut own {
+            origin.key = key_with(origin, format_args!("{zone}/{label}"));
+        }
+    }
+    let made = names.expand(own.into_iter().zip(weights).collect());
     let known = |key: u64| {
         let addresses = last.into_iter().flat_map(|last| &last.addresses);
         // It is the same address, whether it is confined or not.
@@ -359,6 +370,13 @@ fn key_of(url: &str, spec: &OriginSpec, confined: bool) -> u64 {
     let connection = (url, protocol, &spec.server_name, &spec.ca_pem);
     let key = hash_of(&format!("{connection:?}"));
     if confined { key ^ CONFINED } else { key }
+}
+
+/// The key of an origin with something more that its connections are told apart by. A digest of both, so that
+/// nobody can choose that and with it another origin's connections.
+fn key_with(origin: &Origin, more: std::fmt::Arguments<'_>) -> u64 {
+    let confined = if origin.reach.is_some() { CONFINED } else { 0 };
+    hash_of(&format!("{:x}/{more}", origin.key ^ confined)) ^ confined
 }
 
 /// What the keys of a confined origin and of the same without bounds differ by.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
-use super::{CONFINED, hash_of};
+use super::key_with;
 use snapshot::http::origin::Origin;
 use snapshot::limits::ADDRESSES_MAX;
 use snapshot::origins::OriginGroup;
@@ -54,19 +54,12 @@ impl Names {
             let mut others = others.into_iter().cycle();
             for place in family.into_iter().take(count) {
                 let other = others.next().map(SocketAddr::ip);
-                let key = key_at(&origin, place.ip());
+                let key = key_with(&origin, format_args!("{}", place.ip()));
                 all.push((origin.at(key, place.ip(), other, count > 1), weight));
             }
         }
         all
     }
-}
-
-/// The key of an origin at one of its addresses: a digest, so that no record of DNS can be made that leads to
-/// another origin's connections.
-fn key_at(origin: &Origin, address: IpAddr) -> u64 {
-    let confined = if origin.reach.is_some() { CONFINED } else { 0 };
-    hash_of(&format!("{:x}/{address}", origin.key ^ confined)) ^ confined
 }
 
 /// Tells who keeps connections to addresses that an origin has no more to let go of them.

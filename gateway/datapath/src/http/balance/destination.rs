@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
@@ -25,6 +25,10 @@ pub struct Destination<'h> {
     routed: Routed<'h>,
     /// What tells the request apart.
     key: Option<u64>,
+    /// What tells its client apart.
+    client: u64,
+    /// How long it has waited for a connection that may be opened: no time of its address's.
+    waited: Cell<Duration>,
     /// The worker's.
     pool: Rc<Pool>,
     /// A bit for each address that it was at.
@@ -41,7 +45,7 @@ impl<'h> Destination<'h> {
     pub fn new(
         group: &'h Arc<OriginGroup>,
         routed: Routed<'h>,
-        key: Option<u64>,
+        (key, client): (Option<u64>, u64),
         pool: &Rc<Pool>,
         now: Instant,
     ) -> Self {
@@ -49,6 +53,8 @@ impl<'h> Destination<'h> {
             group,
             routed,
             key,
+            client,
+            waited: Cell::default(),
             pool: pool.clone(),
             tried: Cell::new(0),
             place: Cell::new(0),
@@ -106,13 +112,19 @@ impl<'h> Destination<'h> {
     }
 
     /// The limit of the connections to it, when there is one.
-    pub(in crate::http) fn connections(&self) -> Option<Gated<'h>> {
-        let group: &'h OriginGroup = self.group;
+    pub(in crate::http) fn connections(&self) -> Option<Gated<'_>> {
+        let group: &OriginGroup = self.group;
         group.connections.as_ref().map(|limit| Gated {
             limit,
             patience: group.queue_time,
-            client: 0,
+            client: self.client,
+            waited: Some(&self.waited),
         })
+    }
+
+    /// How long it has waited for connections that may be opened, so far.
+    pub(in crate::http) fn waited(&self) -> Duration {
+        self.waited.get()
     }
 
     /// How long it may take, where that is not as the process has it.
