@@ -15,9 +15,9 @@ asked = []
 
 
 def window(name):
-    start = time.time() + (-120 if name == asked[0] else 365 * 86400)
+    start = time.time() + (2 if name == asked[0] else 365 * 86400)
     text = lambda at: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-    return {"suggestedWindow": {"start": text(start), "end": text(start + 60)}}
+    return {"suggestedWindow": {"start": text(start), "end": text(start + 2)}}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -49,6 +49,7 @@ pub use self::model::{
     OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey,
     TimeoutsSpec, Zone,
 };
+pub use self::operations::acme::shortened_acme_error;
 pub use self::operations::associations::AssociationsChange;
 pub use self::operations::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate,

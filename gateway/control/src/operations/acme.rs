@@ -38,8 +38,9 @@ fn wanting(model: &Model, name: &HostName) -> Result<Arc<HostRecord>, ChangeErro
     Ok(host.clone())
 }
 
-/// No more of an error than people read, and nothing that a terminal obeys.
-fn shortened(why: &str) -> String {
+/// No more of what an ACME server says is wrong than people read, and nothing that a terminal obeys.
+#[must_use]
+pub fn shortened_acme_error(why: &str) -> String {
     let printable = why.chars().map(|one| match one {
         one if one.is_control() => ' ',
         one => one,
@@ -134,7 +135,7 @@ impl<A: Changes> Control<A> {
             wanting(&draft.model, name)?;
             if let Some(before) = draft.model.acme_orders.get(name) {
                 let failed = AcmeOrder {
-                    error: Some(shortened(why)),
+                    error: Some(shortened_acme_error(why)),
                     ..(**before).clone()
                 };
                 draft.put_acme_order(failed);

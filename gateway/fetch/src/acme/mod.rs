@@ -42,7 +42,7 @@ use self::known::{Candidate, Known};
 use self::order::{Issued, OrderError, order};
 use super::chance;
 use crate::limits::{ACME_LOOK, ACME_WINDOW_EVERY, ACME_WINDOW_MAX, ACME_WINDOW_MIN};
-use control::{ChangeError, Control, Intent, Model};
+use control::{ChangeError, Control, Intent, Model, shortened_acme_error};
 use vocabulary::clock::now_sec;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::AcmeChallenge;
@@ -213,20 +213,26 @@ impl AcmeClient {
     async fn find_account(&self, settings: Arc<AcmeSettings>, directory: String, anew: bool) {
         let found = account(&self.control, &settings, &directory, anew).await;
         if let Err(error) = &found {
-            tracing::error!(directory, why = %error, "there is no ACME account to ask for certificates with; hosts wait");
+            let why = shortened_acme_error(&error.to_string());
+            tracing::error!(
+                directory,
+                why,
+                "there is no ACME account to ask for certificates with; hosts wait"
+            );
         }
         // Others are configured by now: this one may be another server's.
         if !Arc::ptr_eq(&settings, &self.settings.load_full()) {
             return;
         }
-        let found = found.map_err(|error| error.for_everybody());
+        let found = found.map_err(|error| shortened_acme_error(&error.for_everybody()));
         self.lock().found_account(&directory, found, Instant::now());
     }
 
     /// One order, and whatever becomes of it.
     async fn attempt(self: Arc<Self>, beginning: Beginning) {
         let host = beginning.host.clone();
-        let directory = beginning.settings.directory.clone().unwrap_or_default();
+        let settings = beginning.settings.clone();
+        let directory = settings.directory.clone().unwrap_or_default();
         let acme = self.clone();
         let ordering = tokio::spawn(async move { acme.order(beginning).await });
         let (error, wait) = match ordering.await {
@@ -243,10 +249,10 @@ impl AcmeClient {
             Ok(Outcome::Failed(error, of, wait)) => {
                 let mut known = self.lock();
                 if error.is_of_account() {
-                    known.account_is_unknown(of_directory(&self.settings.load(), of));
+                    known.account_is_unknown(of_directory(&settings, of));
                 } else if error.is_of_transport() {
                     // Whoever asks next finds out first whether the server is there.
-                    known.forget_account(of_directory(&self.settings.load(), of));
+                    known.forget_account(of_directory(&settings, of));
                 }
                 (format!("{of}{error}"), wait)
             }
@@ -256,6 +262,7 @@ impl AcmeClient {
             ),
             Err(_panicked) => ("it failed inside; the log has the reason".into(), None),
         };
+        let error = shortened_acme_error(&error);
         self.board.take_down(&host).await;
         let (why, of) = (error.clone(), host.clone());
         let noted = self

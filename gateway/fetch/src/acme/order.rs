@@ -24,6 +24,8 @@ use vocabulary::settings::AcmeChallenge;
 
 /// The server does not know the account.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// Something in a request makes no sense to the server: that it replaces another server's certificate, perhaps.
+const MALFORMED: &str = "urn:ietf:params:acme:error:malformed";
 /// The certificate that an order replaces has been replaced already (RFC 9773 §5).
 const REPLACED: &str = "urn:ietf:params:acme:error:alreadyReplaced";
 
@@ -176,7 +178,8 @@ fn is_about_replacing(error: &Error) -> bool {
         Error::Unsupported(_) => true,
         Error::Api(problem) => {
             let detail = problem.detail.as_deref().unwrap_or_default();
-            problem.r#type.as_deref() == Some(REPLACED) || detail.contains("replace")
+            matches!(problem.r#type.as_deref(), Some(REPLACED | MALFORMED))
+                || detail.contains("replace")
         }
         Error::Other(why) => !why.is::<RequestError>(),
         _ => false,

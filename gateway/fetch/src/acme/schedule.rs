@@ -3,7 +3,7 @@
 //! Owns the pauses after failures, the time of renewal, and how many orders there may be. Times are
 //! the clock's, seconds since the epoch, because they outlive the process.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::limits::{ACME_ASKED_PAUSE, ACME_BURST_SHARE, ACME_RETRY_MAX, ACME_RETRY_MIN};
 
@@ -40,6 +40,13 @@ fn pause_sec(failures: u32, chance: f64) -> i64 {
     pause + part(pause, 0.2 * chance)
 }
 
+/// The pause after an order whose certificate is due at once: as after failures, or a third of its life where
+/// that is shorter.
+fn pause_of_due(life: i64) -> i64 {
+    let seconds = |pause: Duration| i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
+    (life / 3).clamp(seconds(ACME_RETRY_MIN), seconds(ACME_RETRY_MAX))
+}
+
 /// When the certificate is renewed: in the window that the server suggests, else when a third of its
 /// life is left, or up to a twentieth earlier. Whatever the server suggests, a tenth is left.
 fn renewal_sec((from, until): (i64, i64), window: Option<(i64, i64)>, chance: f64) -> i64 {
@@ -71,6 +78,14 @@ impl Situation {
             }
             Some((begun, failures)) if failures > 0 => {
                 begun.saturating_add(pause_sec(failures, self.chance))
+            }
+            // What was due when it was got would be due again and again: a clock that is ahead, a window of
+            // before, a CA whose own certificate ends.
+            Some((begun, _)) if renewal <= begun => {
+                let life = self
+                    .certificate
+                    .map_or(0, |(from, until)| until.saturating_sub(from));
+                begun.saturating_add(pause_of_due(life))
             }
             _ => i64::MIN,
         };
@@ -121,8 +136,6 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -163,8 +176,24 @@ mod tests {
         let window = Some((50 * DAY, 52 * DAY));
         assert_eq!(at(window, 0.0).due_sec(), 50 * DAY);
         assert_eq!(at(window, 0.5).due_sec(), 51 * DAY);
-        // It is to be revoked: the window is over.
-        assert_eq!(at(Some((-2, -1)), 0.0).due_sec(), -2);
+        // It is to be revoked: the window is over, or was before there was a certificate.
+        assert_eq!(at(Some((1, 2)), 0.0).due_sec(), 1);
+        assert_eq!(at(Some((-2, -1)), 0.0).due_sec(), 12 * 3600);
+        // It was due when it came, by a clock that is ahead, and has not long to live anyhow.
+        for (life, pause) in [
+            (90 * DAY, 12 * 3600),
+            (3 * 3600, 3600),
+            (90, 60),
+            (0, 60),
+            (-1, 60),
+        ] {
+            let ahead = Situation {
+                certificate: Some((0, life)),
+                order: Some((80 * DAY, 0)),
+                ..Situation::default()
+            };
+            assert_eq!(ahead.due_sec(), 80 * DAY + pause, "{life}");
+        }
         // What makes no sense, or comes too late.
         assert_eq!(at(Some((5, 5)), 0.0).due_sec(), 60 * DAY);
         assert_eq!(at(Some((7, 5)), 0.0).due_sec(), 60 * DAY);
