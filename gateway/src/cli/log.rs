@@ -82,17 +82,31 @@ impl Log {
         let fields = setting(client, "log.access.fields")?;
         // A gateway of a later version may have more.
         let fields: LogFields = fields.parse().unwrap_or(LogFields::ALL);
-        let cert = LogFields::CLIENT_CERT;
+        let has_identity = [
+            LogField::CertFingerprint,
+            LogField::CertSerial,
+            LogField::CertSubject,
+        ]
+        .into_iter()
+        .any(|field| fields.has(field));
         for (flag, is_used, is_there) in [
             ("--host", self.host.is_some(), fields.has(LogField::Host)),
             ("--zone", self.zone.is_some(), fields.has(LogField::Zone)),
+            ("--certificate", self.certificate.is_some(), has_identity),
             (
-                "--certificate",
-                self.certificate.is_some(),
-                fields.has_any(cert),
+                "--reason",
+                self.reason.is_some(),
+                fields.has(LogField::Error) && fields.has(LogField::CertReason),
             ),
         ] {
-            let by_print = flag == "--certificate" && format != "json";
+            // Other formats have the fingerprint, and nothing else of a certificate.
+            let is_print = |wanted: &String| {
+                let wanted = plain(wanted);
+                wanted.len() == 64 && wanted.bytes().all(|byte| byte.is_ascii_hexdigit())
+            };
+            let by_print = flag == "--certificate"
+                && format != "json"
+                && self.certificate.as_ref().is_some_and(is_print);
             if !is_used || by_print {
                 continue;
             }
