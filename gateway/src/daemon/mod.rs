@@ -31,6 +31,7 @@ use arc_swap::ArcSwapOption;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
+use tokio::sync::watch;
 
 use self::front::{Front, Gifts};
 use self::reload::look_for_default_host;
@@ -321,7 +322,7 @@ fn start(
     let controller = Arc::new(controller);
     let is_successor = given.is_some();
     let closed = match given {
-        Some(given) => Some(given.taken(had_admin_socket)?.0),
+        Some(given) => Some(given.taken(had_admin_socket)?),
         None => None,
     };
 
@@ -334,6 +335,13 @@ fn start(
                 io::ErrorKind::NotFound.into(),
             ));
         }
+    };
+    let closed = match closed {
+        // What was acknowledged there has to be here: a file may have been put in the place of the store.
+        Some((_, revision)) if control.model().revision < revision => {
+            return Err(PredecessorError::OtherStore.into());
+        }
+        closed => closed.map(|(closed, _)| closed),
     };
     let formers = Arc::<Formers>::default();
     let told = formers.clone();
@@ -420,6 +428,19 @@ fn start(
     };
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
+        // All that may fail is done before there is no way back; they serve once they are told to.
+        let (begin, mut begun) = watch::channel(false);
+        let failed = |error| StartError::System("plain HTTP", error);
+        let redirects = front
+            .redirects
+            .start(around.clone(), begun.clone())
+            .map_err(failed)?;
+        let (health_door, health_checks) = front.health.serve(around).map_err(failed)?;
+        let health_checks = tokio::spawn(async move {
+            if begun.wait_for(|begun| *begun).await.is_ok() {
+                health_checks.await;
+            }
+        });
         if let Some(closed) = closed {
             workers.all_answer().await?;
             let waiting = closed.ready()?;
@@ -449,10 +470,7 @@ fn start(
                 live.clone(),
             ))
         });
-        let failed = |error| StartError::System("plain HTTP", error);
-        let redirects = front.redirects.start(around.clone()).map_err(failed)?;
-        let (health_door, health_checks) = front.health.serve(around).map_err(failed)?;
-        let health_checks = tokio::spawn(health_checks);
+        begin.send_replace(true);
         // Reading the store and compiling it took more than keeping it.
         memory::give_back();
         for address in &listen {

@@ -172,7 +172,8 @@ impl Plain {
         Ok((door, serving))
     }
 
-    /// Serves on a thread of its own for as long as the process lives; without sockets there is none.
+    /// Serves on a thread of its own, from the moment on when `begun` says so and for as long as the process
+    /// lives; without sockets there is none.
     ///
     /// # Errors
     /// There is no thread or no runtime to be had.
@@ -180,7 +181,11 @@ impl Plain {
         clippy::disallowed_methods,
         reason = "strangers are answered beside workers and control plane, not by them"
     )]
-    pub fn start(self, around: Surroundings) -> io::Result<Option<Door>> {
+    pub fn start(
+        self,
+        around: Surroundings,
+        mut begun: watch::Receiver<bool>,
+    ) -> io::Result<Option<Door>> {
         if self.sockets.is_empty() {
             return Ok(None);
         }
@@ -192,7 +197,13 @@ impl Plain {
             self.serve(around)?
         };
         let thread = std::thread::Builder::new().name("plain-http".into());
-        thread.spawn(move || runtime.block_on(serving))?;
+        thread.spawn(move || {
+            runtime.block_on(async {
+                if begun.wait_for(|begun| *begun).await.is_ok() {
+                    serving.await;
+                }
+            });
+        })?;
         Ok(Some(door))
     }
 }

@@ -37,7 +37,7 @@ use self::successor::{Equipped, Ready, Serving, Successor, SuccessorError, borro
 use super::service;
 use crate::limits::{FORMER_MAX, STORE_BACK_WAIT, UPGRADE_END_LOOK};
 use admin::{Asked, Leaving, UpgradeState, Upgrades};
-use control::{ChangeError, Control, OpenError, STORE_FORMAT, StoreOpenError};
+use control::{ChangeError, Control, STORE_FORMAT};
 use datapath::connection::Shared;
 use datapath::plain::Door;
 use datapath::steer::controller::Controller;
@@ -89,6 +89,12 @@ enum UpgradeError {
     /// The new process did not get so far.
     #[error(transparent)]
     Successor(#[from] SuccessorError),
+    /// It did not, and what was given to it is not to be had back.
+    #[error(
+        "{0}; and the store cannot be opened again: connections go on with the last good state, changes are \
+         refused until a restart"
+    )]
+    StoreLost(SuccessorError),
     /// What is to be given cannot be had.
     #[error("what goes over cannot be had: {0}")]
     Descriptors(#[from] io::Error),
@@ -208,32 +214,41 @@ async fn give_store(
                 }
                 begun
             });
-        if serving.is_err() {
+        serving.map_err(|why| {
             // By now the new process has ended.
-            take_back(&control, backup.as_deref());
-        }
-        serving
+            if take_back(&control, backup.as_deref()) {
+                UpgradeError::Successor(why)
+            } else {
+                UpgradeError::StoreLost(why)
+            }
+        })
     })
     .await?
-    .map_err(UpgradeError::from)
 }
 
-/// Opens the store again.
-fn take_back(control: &Control, backup: Option<&Path>) {
+/// Opens the store again; whether it is there.
+fn take_back(control: &Control, backup: Option<&Path>) -> bool {
     let until = Instant::now() + STORE_BACK_WAIT;
     loop {
         match control.take_back(backup) {
-            Ok(()) => return,
-            Err(OpenError::Store(StoreOpenError::InUse { .. })) if Instant::now() < until => {
-                std::thread::sleep(UPGRADE_END_LOOK);
+            Ok(()) => {
+                // It has nothing that the store has not.
+                if let Some(backup) = backup
+                    && let Err(error) = std::fs::remove_file(backup)
+                {
+                    tracing::warn!(file = %backup.display(), %error, "a copy of the store stays behind");
+                }
+                return true;
             }
+            // The other process may still be ending, and what failed may be well in a moment.
+            Err(_) if Instant::now() < until => std::thread::sleep(UPGRADE_END_LOOK),
             Err(error) => {
                 tracing::error!(
                     %error,
                     "the store cannot be opened again: connections go on with the last good state, \
                      changes are refused; restart when it is mended"
                 );
-                return;
+                return false;
             }
         }
     }

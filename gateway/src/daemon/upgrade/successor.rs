@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -62,12 +62,31 @@ fn shown(status: ExitStatus) -> String {
 
 /// What may end the new process from outside while a step waits.
 #[derive(Debug, Clone, Default)]
-pub(in crate::daemon) struct Leash(Arc<AtomicU32>);
+pub(in crate::daemon) struct Leash(Arc<(AtomicU32, AtomicBool)>);
 
 impl Leash {
     /// Ends it, if there is one.
     pub(in crate::daemon) fn pull(&self) {
-        let pid = i32::try_from(self.0.load(Ordering::Acquire)).ok();
+        // It may not be there yet.
+        self.0.1.store(true, Ordering::SeqCst);
+        self.end();
+    }
+
+    /// This is the process that it holds.
+    fn hold(&self, pid: u32) {
+        self.0.0.store(pid, Ordering::SeqCst);
+        if self.0.1.load(Ordering::SeqCst) {
+            self.end();
+        }
+    }
+
+    /// It holds nothing any more.
+    fn let_go(&self) {
+        self.0.0.store(0, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        let pid = i32::try_from(self.0.0.load(Ordering::SeqCst)).ok();
         if let Some(pid) = pid.and_then(Pid::from_raw) {
             // It may be gone already.
             kill_process(pid, Signal::KILL).ok();
@@ -101,14 +120,14 @@ impl Process {
 
     /// It goes on by itself.
     fn leave(mut self) {
-        self.leash.0.store(0, Ordering::Release);
+        self.leash.let_go();
         drop(self.child.take());
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.leash.0.store(0, Ordering::Release);
+        self.leash.let_go();
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself.
             drop(child.kill());
@@ -176,7 +195,7 @@ impl Successor<Started> {
             .stdin(Stdio::from(OwnedFd::from(theirs.into_inner())))
             .spawn()
             .map_err(failed)?;
-        leash.0.store(child.id(), Ordering::Release);
+        leash.hold(child.id());
         Ok(Self {
             channel,
             process: Process {
