@@ -352,7 +352,7 @@ fn keys_of_a_running_gateway() {
     );
     assert!(
         sysctl(&["-w", "workers=4"]).failed(1).contains("workers"),
-        "this one needs a restart"
+        "this one is not live"
     );
     assert!(
         sysctl(&["-n", "timeout.idel"])

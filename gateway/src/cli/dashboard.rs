@@ -60,7 +60,7 @@ pub(super) fn link(target: &Target, client: &Client) -> Result<Value, CliError> 
         None if link.get("url").is_none_or(Value::is_null) => {
             return Err(CliError::Failed(
                 "this gateway has no dashboard, because `admin.listen` is off: set it in the \
-                 configuration, for example `admin.listen = 127.0.0.1:8480`, and restart"
+                 configuration, for example `admin.listen = 127.0.0.1:8480`, and `postern reload`"
                     .into(),
             ));
         }

@@ -69,7 +69,8 @@ impl Log {
         };
         match place.as_str() {
             "off" => Err(CliError::Failed(
-                "the access log is off; set `log.access` in postern.conf and restart".into(),
+                "the access log is off; set `log.access` in postern.conf, then `postern reload`"
+                    .into(),
             )),
             "stdout" | "stderr" => self.journal(),
             file => self.file(Path::new(file)),

@@ -145,7 +145,7 @@ fn postern_conf() -> String {
         let when = match key.change {
             Change::Live => "Live",
             Change::Reload => "Taken at SIGHUP",
-            Change::Restart => "Needs a restart",
+            Change::Restart => "Taken at SIGHUP by a new process, store.path at a start",
         };
         page.push_str(&format!(
             ".TP\n\\fB{}\\fR = {}\n{}\n{}; default \\fB{}\\fR. {when}.\n",
@@ -167,7 +167,7 @@ fn sample() -> String {
         let when = match key.change {
             Change::Live => "live",
             Change::Reload => "taken at a reload",
-            Change::Restart => "taken at a start",
+            Change::Restart => "taken at a reload by a new process, `store.path` at a start",
         };
         file.push('\n');
         comment(key.doc, &mut file);

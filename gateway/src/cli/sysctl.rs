@@ -102,7 +102,7 @@ impl Sysctl {
         Err(CliError::Failed(problems.join("\n")))
     }
 
-    /// Sets the live keys of a file; keys that need a restart and would change are problems.
+    /// Sets the live keys of a file; keys that are not live and would change are problems.
     fn load(
         &self,
         client: &Client,
@@ -116,7 +116,9 @@ impl Sysctl {
             let needed = match assignment.key.change {
                 Change::Live => None,
                 Change::Reload => Some("is taken at SIGHUP"),
-                Change::Restart => Some("needs a restart of the gateway"),
+                Change::Restart => {
+                    Some("is taken by a new process: at SIGHUP, `store.path` at a start")
+                }
             };
             if let Some(needed) = needed {
                 problems.push(format!("{place}: `{}` {needed}", assignment.key.name));

@@ -196,20 +196,23 @@ fn attributes(request: &RequestSpans) -> Vec<KeyValue> {
 
 /// What is said of the request to the origin.
 fn origin_attributes(request: &RequestSpans, method: &str) -> Vec<KeyValue> {
-    let (_, rest) = request
-        .address
-        .split_once("://")
-        .unwrap_or(("", &request.address));
+    // Where a name means several addresses, it is followed by the one that was asked.
+    let (address, peer) = match request.address.split_once(' ') {
+        Some((address, peer)) => (address, Some(peer.trim_matches(['(', ')']))),
+        None => (&*request.address, None),
+    };
+    let (_, rest) = address.split_once("://").unwrap_or(("", address));
     let (host, port) = split(rest.split('/').next().unwrap_or_default());
     let mut all = vec![
         text(
             "http.request.method",
             if method == "HTTP" { "_OTHER" } else { method },
         ),
-        text("url.full", &format!("{}{}", request.address, request.path)),
+        text("url.full", &format!("{address}{}", request.path)),
         text("server.address", host),
     ];
     all.extend(port.map(|port| number("server.port", port.into())));
+    all.extend(peer.map(|peer| text("network.peer.address", peer)));
     if request.wait.is_some() {
         all.push(number("http.response.status_code", request.status.into()));
     }

@@ -128,7 +128,7 @@ fn worker(stats: &WorkerStats) -> Value {
     })
 }
 
-/// A host that something was counted of.
+/// A host; what other names counted only when there is something.
 fn host(stats: &HostStats) -> Option<Value> {
     let (mut outcomes, mut classes) = ([0; OUTCOMES.len()], [0; CLASSES.len()]);
     for (class, outcome, _, count) in stats.requests.cells() {

@@ -27,7 +27,7 @@
 //! | `seconds` | times of stages, by [`Stage::as_str`] |
 //! | `worker` | number of the worker that served it |
 //! | `steered` | how the connection came to that worker: `kernel`, `handoff`, `none` |
-//! | `error` | why the gateway could not do it: the reason of a 400, 421, 431, 502, 504 |
+//! | `error` | why the gateway could not do it: the reason of an answer of its own, or of one that was cut |
 //! | `detail` | what a library or the kernel said about it |
 //! | `user_agent`, `referer` | what the client says of itself, on wish; the referer without its query |
 //!
@@ -176,7 +176,7 @@ pub struct ConnectionRecord<'a> {
 }
 
 impl ConnectionRecord<'_> {
-    /// Writes the line, its end included.
+    /// Fills the line.
     pub(super) fn write(&self, line: &mut Line<'_>) {
         line.time(Field::Time, "time", self.time);
         line.object.text("kind", "connection");
@@ -219,7 +219,7 @@ pub struct CertificateRecord<'a> {
 }
 
 impl CertificateRecord<'_> {
-    /// Writes the line, its end included.
+    /// Fills the line.
     pub(super) fn write(&self, line: &mut Line<'_>) {
         line.time(Field::Time, "time", self.time);
         line.object.text("kind", "certificate");
@@ -238,7 +238,7 @@ impl CertificateRecord<'_> {
 }
 
 impl RequestRecord<'_> {
-    /// Writes the line, its end included.
+    /// Fills the line.
     pub(super) fn write(&self, line: &mut Line<'_>) {
         line.time(Field::Time, "time", self.time);
         line.object.text("kind", "request");
@@ -313,7 +313,7 @@ pub(super) fn without_query(address: &[u8]) -> &[u8] {
 }
 
 impl HandshakeRecord<'_> {
-    /// Writes the line, its end included.
+    /// Fills the line.
     pub(super) fn write(&self, line: &mut Line<'_>) {
         line.time(Field::Time, "time", self.time);
         line.object.text("kind", "handshake");

@@ -521,7 +521,7 @@ fn keys_and_status() {
     fs::write(&file, "workers = 2\ntimeout.idle = 8s\n").unwrap();
     contains(
         &gateway.fail(&["sysctl", "-q", "-p", &file]),
-        &["p.conf:1: `workers` needs a restart"],
+        &["p.conf:1: `workers` is taken by a new process"],
     );
     assert_eq!(
         gateway.run(&["sysctl", "-n", "timeout.idle"]),
