@@ -62,6 +62,14 @@ pub const NAMES_LOOK: Duration = Duration::from_millis(500);
 pub const NAME_INTERVAL: Duration = Duration::from_secs(5);
 /// The same after one that failed.
 pub const NAME_RETRY: Duration = Duration::from_secs(2);
+/// For how long an address counts as one of a name's whose answers have another part of its addresses each
+/// time: a server that turns them comes round in less. Other names lose an address at once.
+pub const NAME_MEMORY: Duration = Duration::from_secs(60);
+/// From one change of what names mean to the next, and from one log line about a name to the next: whoever
+/// answers for a name can change it each time, and each change has all origins compiled.
+pub const NAMES_CHANGE_EVERY: Duration = Duration::from_secs(2);
+/// See [`NAMES_CHANGE_EVERY`].
+pub const NAME_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Names that are looked up at the same time: each has a thread. Further ones wait.
 pub const NAMES_AT_ONCE: usize = 64;
 /// Those of one zone among them, and those that are its own whatever others do: a tenant may have named

@@ -17,8 +17,8 @@ use tokio::time::MissedTickBehavior;
 use super::chance;
 use super::places::Places;
 use crate::limits::{
-    NAME_ADDRESSES_MAX, NAME_INTERVAL, NAME_RETRY, NAMES_AT_ONCE, NAMES_AT_ONCE_OF_ZONE,
-    NAMES_LOOK, NAMES_OWN_OF_ZONE,
+    NAME_ADDRESSES_MAX, NAME_INTERVAL, NAME_MEMORY, NAME_RETRY, NAME_TOLD_EVERY, NAMES_AT_ONCE,
+    NAMES_AT_ONCE_OF_ZONE, NAMES_CHANGE_EVERY, NAMES_LOOK, NAMES_OWN_OF_ZONE,
 };
 use control::{Control, Names};
 use snapshot::Published;
@@ -42,10 +42,34 @@ struct Known {
     under_way: bool,
     /// What it means; nothing as long as nothing was found.
     addresses: Vec<IpAddr>,
+    /// When an answer had each address last, for [`NAME_MEMORY`].
+    seen: HashMap<IpAddr, Instant>,
+    /// An address that was away has come back: answers have a part of them only.
+    rotates: bool,
+    /// When the log had a line about what it means.
+    told: Option<Instant>,
     /// Why nothing was found the last time.
     error: Option<String>,
     /// The round in which it was seen last.
     round: u64,
+}
+
+impl Known {
+    /// What it means after one more answer.
+    fn with(&mut self, found: Vec<IpAddr>, now: Instant) -> Vec<IpAddr> {
+        self.seen
+            .retain(|_, at| now.duration_since(*at) < NAME_MEMORY);
+        let is_back = |one: &IpAddr| self.seen.contains_key(one) && !self.addresses.contains(one);
+        self.rotates |= found.iter().any(is_back);
+        self.seen.extend(found.iter().map(|one| (*one, now)));
+        if !self.rotates {
+            return found;
+        }
+        // This answer says which family leads.
+        let mut others: Vec<IpAddr> = self.seen.keys().copied().collect();
+        others.sort();
+        in_order(found.iter().copied().chain(others).collect()).unwrap_or(found)
+    }
 }
 
 /// How a name is.
@@ -77,6 +101,8 @@ impl NameWatch {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookups = JoinSet::new();
         let mut told = Names::default();
+        let mut next = Instant::now();
+        let mut complained = false;
         for round in 1_u64.. {
             look.tick().await;
             while lookups.try_join_next().is_some() {}
@@ -90,19 +116,24 @@ impl NameWatch {
                 });
             }
             let names = self.names();
-            if names == told {
+            if names == told || Instant::now() < next {
                 continue;
             }
+            next = Instant::now() + NAMES_CHANGE_EVERY;
             let (control, new) = (self.control.clone(), names.clone());
-            match tokio::task::spawn_blocking(move || control.set_names(new)).await {
-                Ok(Ok(())) => told = names,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "origins keep the addresses that their names meant");
+            let set = tokio::task::spawn_blocking(move || control.set_names(new)).await;
+            let failed = match set {
+                Ok(Ok(())) => {
+                    told = names;
+                    None
                 }
-                Err(error) => {
-                    tracing::error!(%error, "origins keep the addresses that their names meant");
-                }
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = failed.as_ref().filter(|_| !complained) {
+                tracing::error!(error, "origins keep the addresses that their names meant");
             }
+            complained = failed.is_some();
         }
     }
 
@@ -176,8 +207,11 @@ impl NameWatch {
                 if known.error.take().is_some() {
                     tracing::info!(name, "the name of an origin is found again");
                 }
+                let addresses = known.with(addresses, now);
                 if known.addresses != addresses {
-                    if !known.addresses.is_empty() {
+                    let is_due = known.told.is_none_or(|at| now >= at + NAME_TOLD_EVERY);
+                    if !known.addresses.is_empty() && is_due {
+                        known.told = Some(now);
                         tracing::info!(
                             name, before = ?known.addresses, now = ?addresses,
                             "the name of an origin means other addresses"
@@ -223,7 +257,44 @@ fn in_order(mut found: Vec<IpAddr>) -> std::io::Result<Vec<IpAddr>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_name_whose_answers_turn_means_all_of_them_and_others_what_the_last_one_says() {
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let begin = Instant::now();
+        let at = |known: &mut Known, seconds: u64, found: &[u8]| -> Vec<u8> {
+            let found = found.iter().map(|last| address(*last)).collect();
+            let now = begin + Duration::from_secs(seconds);
+            known.addresses = known.with(found, now);
+            let last = |one: &IpAddr| match one {
+                IpAddr::V4(four) => four.octets()[3],
+                IpAddr::V6(_) => 0,
+            };
+            known.addresses.iter().map(last).collect()
+        };
+        // It moves.
+        let mut moves = Known::default();
+        assert_eq!(at(&mut moves, 0, &[1, 2]), [1, 2]);
+        assert_eq!(at(&mut moves, 5, &[1]), [1]);
+        assert_eq!(at(&mut moves, 10, &[3]), [3]);
+        // It turns: once it is known to, all that came in the last minute count.
+        let mut turns = Known::default();
+        assert_eq!(at(&mut turns, 0, &[1, 2]), [1, 2]);
+        assert_eq!(at(&mut turns, 5, &[3, 4]), [3, 4]);
+        assert_eq!(at(&mut turns, 10, &[1, 2]), [1, 2, 3, 4]);
+        assert_eq!(at(&mut turns, 15, &[3, 4]), [1, 2, 3, 4]);
+        assert_eq!(at(&mut turns, 60, &[1, 2]), [1, 2, 3, 4]);
+        assert_eq!(at(&mut turns, 80, &[1, 2]), [1, 2]);
+        assert_eq!(at(&mut turns, 85, &[5]), [1, 2, 5]);
+        // However many they are, no more are kept than an origin has.
+        for round in 0..40_u8 {
+            let all = at(&mut turns, 90 + u64::from(round), &[100 + round]);
+            assert!(all.len() <= NAME_ADDRESSES_MAX, "{all:?}");
+        }
+    }
 
     #[test]
     fn answers_in_any_order_mean_the_same() {
