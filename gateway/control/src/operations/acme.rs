@@ -27,6 +27,17 @@ pub(crate) fn brought<'m>(model: &'m Model, host: &HostRecord) -> Option<&'m Ser
     named.of_acme.then_some(&**named)
 }
 
+/// Has a certificate that ACME has brought be one like any other: nobody renews it from now on, so that it is
+/// exported, and warned of in time.
+pub(crate) fn keep_brought(draft: &mut Draft<'_>, host: &HostRecord) {
+    if let Some(brought) = brought(&draft.model, host).cloned() {
+        draft.put_server_certificate(ServerCertificate {
+            of_acme: false,
+            ..brought
+        });
+    }
+}
+
 /// The host, which is to have a certificate from ACME.
 fn wanting(model: &Model, name: &HostName) -> Result<Arc<HostRecord>, ChangeError> {
     let host = model.hosts.get(name);

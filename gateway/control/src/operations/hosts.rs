@@ -289,13 +289,14 @@ impl<A: Changes> Control<A> {
         self.change(|draft| {
             let found = draft.model.hosts.get(name);
             let found = found.ok_or_else(|| ChangeError::not_found(Noun::Host, name))?;
-            let mut host = (**found).clone();
+            let found = found.clone();
+            let mut host = (*found).clone();
             let before = used(&draft.model, &host);
             if let Some(acme) = patch.acme {
                 host.acme = acme;
             }
             let named = [patch.certificate, patch.other_certificate];
-            acme::check_choice(found, &host, named)?;
+            acme::check_choice(&found, &host, named)?;
             let origin = patch.origin.map(|origin| origin.apply(&host.origin));
             if let Some(origin) = origin.filter(|origin| *origin != host.origin) {
                 host.origin = new_origin(draft, host.zone, origin)?;
@@ -308,6 +309,9 @@ impl<A: Changes> Control<A> {
             }
             if let Some(certificate) = patch.other_certificate {
                 host.other_certificate = certificate;
+            }
+            if found.acme && !host.acme && host.certificate == found.certificate {
+                acme::keep_brought(draft, &host);
             }
             if let Some(told) = patch.mtls {
                 let mtls = mode(told, is_associated(&draft.model, host.zone, name));

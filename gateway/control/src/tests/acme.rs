@@ -90,6 +90,38 @@ fn what_was_presented_before_is_presented_until_then_and_what_came_with_the_host
 }
 
 #[test]
+fn what_was_brought_is_an_ordinary_one_once_acme_is_off() {
+    let world = World::new();
+    let zone = world.zone();
+    let control = world.control();
+    control.create_host(zone.id, wanting()).unwrap();
+    let brought = install(control, &Spec::server(&[HOST])).unwrap();
+    let exported = || {
+        let all = serde_json::to_value(control.export(false).unwrap()).unwrap();
+        let zone = &all["zones"][0];
+        let listed = zone["server_certificates"].as_array().unwrap().len();
+        let named = zone["hosts"][0]["certificate"].as_str().map(str::to_owned);
+        (listed, named)
+    };
+    assert_eq!(exported(), (0, None));
+    let off = HostPatch {
+        acme: Some(false),
+        ..HostPatch::default()
+    };
+    control.update_host(&name(HOST), off).unwrap();
+    let model = control.model();
+    let kept = &model.server_certificates[&brought.id];
+    assert_eq!(kept.came_from(), ServerCertificateSource::Uploaded);
+    assert_eq!(model.hosts[&name(HOST)].certificate, Some(brought.id));
+    let print = brought.fingerprint_sha256.to_string();
+    assert_eq!(
+        exported(),
+        (1, Some(print)),
+        "what applies it finds what the host names"
+    );
+}
+
+#[test]
 fn a_chain_that_cannot_serve_changes_nothing() {
     let world = World::new();
     let zone = world.zone();
