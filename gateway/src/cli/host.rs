@@ -330,9 +330,11 @@ fn acme_of<'v>(host: &'v Value, key: &str) -> &'v str {
 /// Waits for the end of the order that was asked for.
 fn ordered(client: &Client, host: &str, before: Value) -> Result<Value, CliError> {
     let begun = acme_of(&before, "ordered_on").to_owned();
+    // One that is under way already is waited for as well: no other one begins meanwhile.
+    let was_under_way = acme_of(&before, "state") == "ordering";
     let ended = |now: &Value| {
         let state = acme_of(now, "state");
-        let is_another = acme_of(now, "ordered_on") != begun;
+        let is_another = was_under_way || acme_of(now, "ordered_on") != begun;
         is_another && matches!(state, "issued" | "failing")
     };
     let deadline = Instant::now() + RENEW_WAIT;
