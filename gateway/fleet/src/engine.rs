@@ -42,9 +42,44 @@ pub enum EngineError {
     /// A member is to be asked over TLS, and nothing says how.
     #[error("{0} wants TLS, and there is no CA to verify it with")]
     NoTls(Member),
-    /// etcd does not take the user.
-    #[error("etcd cannot be used: {0}")]
-    Refused(#[from] etcd_client::Error),
+    /// It does not answer, or says no.
+    #[error("etcd cannot be used: {}", told(.0))]
+    Failed(#[from] etcd_client::Error),
+}
+
+/// All that an error has to say: what tonic shows of one is often not what went wrong.
+fn told(error: &etcd_client::Error) -> String {
+    let (mut text, mut below) = match error {
+        etcd_client::Error::GRpcStatus(status) => (
+            status.message().to_owned(),
+            std::error::Error::source(status),
+        ),
+        etcd_client::Error::TransportError(error) => {
+            (error.to_string(), std::error::Error::source(error))
+        }
+        other => (other.to_string(), None),
+    };
+    while let Some(error) = below {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        below = error.source();
+    }
+    text
+}
+
+/// Whether etcd has said no, so that nothing was done, and asking again is of no use.
+pub(crate) fn is_refusal(error: &etcd_client::Error) -> bool {
+    use tonic::Code;
+    matches!(
+        error,
+        etcd_client::Error::GRpcStatus(status) if matches!(
+            status.code(),
+            Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated
+                | Code::FailedPrecondition | Code::ResourceExhausted | Code::OutOfRange
+        )
+    )
 }
 
 impl FromStr for Member {
@@ -68,6 +103,14 @@ impl FromStr for Member {
             host: authority.host().into(),
             port: authority.port_u16().ok_or_else(wrong)?,
         })
+    }
+}
+
+impl Member {
+    /// Whether it is asked over TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
     }
 }
 
@@ -126,7 +169,8 @@ impl Engine {
     /// member, when it is lost.
     ///
     /// # Errors
-    /// etcd asks who we are and does not take the answer, or cannot be asked.
+    /// etcd asks who we are and does not take the answer, or cannot be asked. Without a user nobody is
+    /// asked yet.
     pub(crate) async fn client(&self) -> Result<Client, EngineError> {
         let dialer = self.dialer.clone();
         let connector = tower::service_fn(move |_member: Uri| {
@@ -162,6 +206,29 @@ impl Engine {
     }
 }
 
+/// No member could be connected to: whatever was asked was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreachable(String);
+
+/// Whether what was asked was surely never sent.
+pub(crate) fn is_unsent(error: &etcd_client::Error) -> bool {
+    let mut below = match error {
+        etcd_client::Error::GRpcStatus(status) => std::error::Error::source(status),
+        other => std::error::Error::source(other),
+    };
+    while let Some(error) = below {
+        let ours = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if ours.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Unreachable>) {
+            return true;
+        }
+        below = error.source();
+    }
+    false
+}
+
 /// What a connection can be.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -184,7 +251,7 @@ impl Dialer {
 
     /// Tries each member once.
     async fn dial(&self) -> io::Result<TokioIo<Box<dyn Stream>>> {
-        let mut failure = io::Error::other("no member");
+        let mut failure = "no member".to_owned();
         for _ in 0..self.members.len() {
             let number = self.next.load(Ordering::Relaxed);
             let member = self.member(number);
@@ -192,7 +259,7 @@ impl Dialer {
             match connected.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok(TokioIo::new(stream)),
                 Err(error) => {
-                    failure = io::Error::new(error.kind(), format!("{member}: {error}"));
+                    failure = format!("{member}: {error}");
                     let other = number.wrapping_add(1);
                     let _moved = self.next.compare_exchange(
                         number,
@@ -203,7 +270,7 @@ impl Dialer {
                 }
             }
         }
-        Err(failure)
+        Err(io::Error::other(Unreachable(failure)))
     }
 
     async fn connect(&self, member: &Member) -> io::Result<Box<dyn Stream>> {

@@ -1,18 +1,27 @@
 //! An edge that takes entry after entry, whatever becomes of etcd meanwhile.
 //!
 //! It reads what it has not got, then watches; when the watch ends, for whatever reason, it begins
-//! again from what it has. It stops only where going on would be wrong, and says why. What an entry does is
-//! the taker's.
+//! again from what it has. What was trimmed before it came is taken as a snapshot. It stops only where going
+//! on would be wrong, and says why. What an entry does is the taker's.
+//!
+//! Time is measured by the monotonic clock only: a clock that is set forward or back by an hour changes
+//! nothing here. (Entries say when they were added by the clock of the edge that did.)
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{EventType, WatchOptions, WatchStream};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use bytes::Bytes;
+use etcd_client::{EventType, WatchFilterType, WatchOptions};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::limits::{REQUEST_TIMEOUT, RETRY};
 use crate::log::{Log, LogError};
 use crate::record::{Entry, Head};
+use crate::snapshot::{Reading, SnapshotError, SnapshotHead};
+use crate::watched::Watched;
 
 /// What becomes of an entry that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +32,25 @@ pub enum Taken {
     Stop,
 }
 
-/// Takes entries.
-pub trait Take {
+/// Takes entries. It is called on a thread where it may block.
+pub trait Take: Send + 'static {
     /// Takes the entry that follows the last one. It may block as long as a change takes.
     ///
     /// # Errors
     /// It cannot be taken; the follower tries again later, and goes no further before it is.
     fn take(&mut self, entry: &Entry) -> Result<Taken, String>;
+
+    /// Replaces everything by what the snapshot has. `parts` are its bytes in their order, cut anywhere;
+    /// they end when all have come and are the ones that were written. After an error among them nothing of
+    /// them may be kept.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    fn take_snapshot(
+        &mut self,
+        snapshot: &SnapshotHead,
+        parts: &mut dyn Iterator<Item = Result<Bytes, String>>,
+    ) -> Result<Taken, String>;
 }
 
 /// How an edge stands to its fleet.
@@ -47,19 +68,69 @@ pub enum State {
         /// What went wrong.
         why: String,
     },
-    /// It does not go on before a person decides.
+    /// It does not go on before a person decides, or puts right what is wrong.
     Stuck {
         /// What is wrong.
+        reason: Stuck,
+        /// The same in words.
         why: String,
     },
+}
+
+/// Why a follower does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stuck {
+    /// The log in etcd is another than was followed: an old copy of it, most likely, or another fleet's. A
+    /// person may accept it: [`Acceptance::accept`].
+    Another {
+        /// Its last revision.
+        found: u64,
+        /// The last revision that was taken.
+        known: u64,
+    },
+    /// What follows was removed, and no snapshot is newer than what the edge has.
+    NoSnapshot,
+    /// etcd has no fleet of this name.
+    NoFleet,
+    /// What is in etcd is not understood: damaged, or of a later version.
+    Unreadable,
+    /// The taker does not take it. It is tried again.
+    Refused,
+}
+
+/// What is known of a follower.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What it has taken.
+    pub known: Head,
+    /// How it stands.
+    pub state: State,
+    /// The last revision that etcd was seen to have.
+    pub head: Option<u64>,
+    /// When etcd has answered last. Receivers are not woken for this alone.
+    pub contact: Option<Instant>,
+}
+
+/// A person's word that the log in etcd is to be followed although it is another one.
+#[derive(Debug, Clone)]
+pub struct Acceptance(Arc<Notify>);
+
+impl Acceptance {
+    /// Begins again from the snapshot that is in etcd, whatever the edge has. Does nothing unless the follower
+    /// is stuck because the log is another one.
+    pub fn accept(&self) {
+        self.0.notify_waiters();
+    }
 }
 
 /// An edge that follows.
 pub struct Follower<T> {
     log: Log,
     known: Head,
-    taker: T,
-    state: watch::Sender<(Head, State)>,
+    /// Away only while it takes something.
+    taker: Option<T>,
+    standing: watch::Sender<Standing>,
+    accepted: Arc<Notify>,
 }
 
 /// Why the watch, or the reading before it, ended.
@@ -69,75 +140,118 @@ enum Ended {
     /// Something failed that may be well again.
     Failed(String),
     /// Nothing that time mends.
-    Stuck(String),
+    Stuck(Stuck, String),
+    /// What follows was removed.
+    Trimmed(String),
     /// The watch is to begin again from what is known.
     Again,
 }
 
 impl From<LogError> for Ended {
     fn from(error: LogError) -> Self {
+        let why = error.to_string();
         match error {
-            LogError::Engine(_) | LogError::Answer | LogError::Random(_) => {
-                Self::Failed(error.to_string())
-            }
-            LogError::None
-            | LogError::Record(_)
-            | LogError::Trimmed(_)
-            | LogError::Another { .. } => Self::Stuck(error.to_string()),
+            LogError::Engine(_)
+            | LogError::Answer
+            | LogError::Random(_)
+            | LogError::Late
+            | LogError::Ended(_)
+            | LogError::Stopped => Self::Failed(why),
+            LogError::None => Self::Stuck(Stuck::NoFleet, why),
+            LogError::Record(_) => Self::Stuck(Stuck::Unreadable, why),
+            LogError::Trimmed(_) => Self::Trimmed(why),
+            LogError::Another { found, known } => Self::Stuck(Stuck::Another { found, known }, why),
         }
     }
 }
 
 impl<T: Take> Follower<T> {
     /// Follows `log` from `known` on. What it has come to is told to who listens at the receiver.
-    pub fn new(log: Log, known: Head, taker: T) -> (Self, watch::Receiver<(Head, State)>) {
-        let away = State::Away {
-            why: "etcd was not asked yet".into(),
-        };
-        let (state, receiver) = watch::channel((known, away));
+    pub fn new(log: Log, known: Head, taker: T) -> (Self, watch::Receiver<Standing>) {
+        let (standing, receiver) = watch::channel(Standing {
+            known,
+            state: State::Away {
+                why: "etcd was not asked yet".into(),
+            },
+            head: None,
+            contact: None,
+        });
         let follower = Self {
             log,
             known,
-            taker,
-            state,
+            taker: Some(taker),
+            standing,
+            accepted: Arc::default(),
         };
         (follower, receiver)
     }
 
-    /// Runs until the taker stops it.
+    /// What a person accepts another log with.
+    #[must_use]
+    pub fn acceptance(&self) -> Acceptance {
+        Acceptance(self.accepted.clone())
+    }
+
+    /// Runs until the taker stops it. When it is dropped while it takes something, that is taken to its end.
     pub async fn run(mut self) {
         let mut pause = RETRY.0;
         loop {
             let before = self.known;
-            match self.follow().await {
+            let mut ended = self.follow().await;
+            if let Ended::Trimmed(why) = ended {
+                ended = match self.take_snapshot(Some(why)).await {
+                    Ok(()) => Ended::Again,
+                    Err(ended) => ended,
+                };
+            }
+            if self.known != before {
+                pause = RETRY.0;
+            }
+            match ended {
                 Ended::Stopped => return,
                 Ended::Again => {}
-                Ended::Failed(why) => {
+                Ended::Failed(why) | Ended::Trimmed(why) => {
                     self.tell(State::Away { why });
-                    if self.known != before {
-                        pause = RETRY.0;
-                    }
                     rest(&mut pause).await;
-                    // When that fails, too, the next round says so.
-                    let _same_member = self.log.move_on().await;
+                    self.log.move_on().await;
                 }
-                Ended::Stuck(why) => {
-                    self.tell(State::Stuck { why });
+                Ended::Stuck(reason, why) => {
+                    self.tell(State::Stuck { reason, why });
                     // A person may put right what is in etcd.
                     pause = RETRY.1;
-                    rest(&mut pause).await;
+                    let accepted = timeout(pause, self.accepted.notified()).await.is_ok();
+                    if accepted && matches!(reason, Stuck::Another { .. }) {
+                        match self.take_snapshot(None).await {
+                            Ok(()) | Err(Ended::Again) => {}
+                            Err(Ended::Stopped) => return,
+                            Err(Ended::Failed(why) | Ended::Trimmed(why)) => {
+                                self.tell(State::Away { why });
+                            }
+                            Err(Ended::Stuck(reason, why)) => {
+                                self.tell(State::Stuck { reason, why });
+                            }
+                        }
+                    }
                 }
             }
         }
     }
 
     fn tell(&self, state: State) {
-        let next = (self.known, state);
-        self.state.send_if_modified(|last| {
-            let is_new = *last != next;
-            if is_new {
-                *last = next;
-            }
+        self.standing.send_if_modified(|last| {
+            let is_new = last.known != self.known || last.state != state;
+            last.known = self.known;
+            last.state = state;
+            is_new
+        });
+    }
+
+    /// etcd has answered, and has this revision.
+    fn heard(&self, head: Option<u64>) {
+        self.standing.send_if_modified(|last| {
+            last.contact = Some(Instant::now());
+            let is_new = head.is_some_and(|head| last.head != Some(head));
+            last.head = head.or(last.head);
             is_new
         });
     }
@@ -149,17 +263,17 @@ impl<T: Take> Follower<T> {
             Err(ended) => return ended,
         };
         self.tell(State::Current);
+        // What is trimmed is nothing to tell of.
         let options = WatchOptions::new()
             .with_prefix()
+            .with_filters([WatchFilterType::NoDelete])
             .with_start_revision(seen + 1);
-        let mut watcher = self.log.watcher();
-        let begun = watcher.watch(self.log.names().entries(), Some(options));
-        let stream = match timeout(REQUEST_TIMEOUT, begun).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Ended::Failed(error.to_string()),
-            Err(_late) => return Ended::Failed("etcd does not begin to watch".into()),
+        let entries = self.log.names().entries();
+        let watched = match Watched::begin(&self.log, entries, options).await {
+            Ok(watched) => watched,
+            Err(error) => return error.into(),
         };
-        match self.watch(stream).await {
+        match self.watch(watched).await {
             Ok(never) => match never {},
             Err(ended) => ended,
         }
@@ -168,12 +282,16 @@ impl<T: Take> Follower<T> {
     /// Takes all that is there, and answers etcd's own number of the moment when it was.
     async fn catch_up(&mut self) -> Result<i64, Ended> {
         loop {
-            let page = self.log.after(&self.known).await?;
-            if page.head.revision > self.known.revision {
-                let head = page.head.revision;
+            let page = match timeout(2 * REQUEST_TIMEOUT, self.log.after(&self.known)).await {
+                Ok(page) => page?,
+                Err(_late) => return Err(LogError::Late.into()),
+            };
+            let head = page.head.revision;
+            self.heard(Some(head));
+            if head > self.known.revision {
                 self.tell(State::Behind { head });
             }
-            for entry in &page.entries {
+            for entry in page.entries {
                 self.take(entry).await?;
             }
             if self.known == page.head {
@@ -182,18 +300,10 @@ impl<T: Take> Follower<T> {
         }
     }
 
-    async fn watch(&mut self, mut stream: WatchStream) -> Result<std::convert::Infallible, Ended> {
+    async fn watch(&mut self, mut watched: Watched) -> Result<Infallible, Ended> {
         loop {
-            let told = stream.message().await;
-            let told = told.map_err(|error| Ended::Failed(error.to_string()))?;
-            let told = told.ok_or_else(|| Ended::Failed("etcd has ended the watch".into()))?;
-            if told.canceled() {
-                // Compacted away, or the member has lost the others: what is known is read anew.
-                return Err(Ended::Failed(format!(
-                    "etcd has ended the watch: {}",
-                    told.cancel_reason()
-                )));
-            }
+            let told = watched.next().await?;
+            self.heard(None);
             for event in told.events() {
                 let Some(stored) = event.kv() else { continue };
                 if event.event_type() != EventType::Put {
@@ -208,16 +318,44 @@ impl<T: Take> Follower<T> {
                 let entry = self.log.entry(&key, stored.value(), &self.known).await?;
                 // Reading it anew tells what it is, if not what follows.
                 let entry = entry.ok_or(Ended::Again)?;
-                self.take(&entry).await?;
+                self.heard(Some(entry.head.revision));
+                self.take(entry).await?;
                 self.tell(State::Current);
             }
         }
     }
 
-    async fn take(&mut self, entry: &Entry) -> Result<(), Ended> {
+    /// Has the taker do something on a thread where it may block.
+    async fn with_taker<R: Send + 'static>(
+        &mut self,
+        act: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> R {
+        #[expect(clippy::expect_used, reason = "it is put back below")]
+        let mut taker = self.taker.take().expect("it is not away");
+        let done = spawn_blocking(move || {
+            let done = act(&mut taker);
+            (taker, done)
+        });
+        match done.await {
+            Ok((taker, done)) => {
+                self.taker = Some(taker);
+                done
+            }
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this with it.
+                Err(_cancelled) => std::future::pending().await,
+            },
+        }
+    }
+
+    async fn take(&mut self, entry: Entry) -> Result<(), Ended> {
         let mut pause = RETRY.0;
+        let entry = Arc::new(entry);
         loop {
-            match self.taker.take(entry) {
+            let given = entry.clone();
+            let taken = self.with_taker(move |taker| taker.take(&given)).await;
+            match taken {
                 Ok(Taken::Done) => {
                     self.known = entry.head;
                     return Ok(());
@@ -226,16 +364,102 @@ impl<T: Take> Follower<T> {
                 Err(why) => {
                     let revision = entry.head.revision;
                     tracing::error!(revision, why, "a change of the fleet cannot be taken here");
-                    self.tell(State::Stuck { why });
+                    let reason = Stuck::Refused;
+                    self.tell(State::Stuck { reason, why });
                     rest(&mut pause).await;
                 }
+            }
+        }
+    }
+
+    /// Takes the snapshot that is there: if something is `missing`, only when it leads further.
+    async fn take_snapshot(&mut self, missing: Option<String>) -> Result<(), Ended> {
+        let found = timeout(REQUEST_TIMEOUT, self.log.snapshot()).await;
+        let found = found.unwrap_or(Err(LogError::Late))?;
+        let is_of_use =
+            |found: &SnapshotHead| missing.is_none() || found.head.revision > self.known.revision;
+        let Some(snapshot) = found.filter(is_of_use) else {
+            let missing = missing.unwrap_or_else(|| "the log is another one".into());
+            let why = format!("{missing}, and there is no snapshot to begin from");
+            return Err(Ended::Stuck(Stuck::NoSnapshot, why));
+        };
+        self.heard(None);
+        tracing::info!(
+            revision = snapshot.head.revision,
+            bytes = snapshot.bytes,
+            "takes a snapshot of the fleet"
+        );
+        let (sender, mut receiver) = mpsc::channel(2);
+        let mut reading = Reading::of(&self.log, &snapshot);
+        let read = tokio::spawn(async move {
+            loop {
+                match reading.next().await {
+                    Ok(Some(page)) => {
+                        for part in page {
+                            if sender.send(Some(Ok(part))).await.is_err() {
+                                return Ok(false);
+                            }
+                        }
+                    }
+                    Ok(None) => return Ok(sender.send(None).await.is_ok()),
+                    Err(error) => {
+                        // Nobody listens when the taker has given up, which it says itself.
+                        let _told = sender.send(Some(Err(error.to_string()))).await;
+                        return Err(error);
+                    }
+                }
+            }
+        });
+        let given = snapshot.clone();
+        let taken = self
+            .with_taker(move |taker| {
+                let (mut is_whole, mut is_over) = (false, false);
+                let mut parts = std::iter::from_fn(|| {
+                    if is_over {
+                        return None;
+                    }
+                    let part = match receiver.blocking_recv() {
+                        Some(Some(part)) => Some(part),
+                        Some(None) => {
+                            is_whole = true;
+                            None
+                        }
+                        None => Some(Err("the snapshot is no longer read".to_owned())),
+                    };
+                    is_over = !matches!(part, Some(Ok(_)));
+                    part
+                });
+                let taken = taker.take_snapshot(&given, &mut parts);
+                match taken {
+                    Ok(Taken::Done) if !is_whole => Err("it was not read to its end".to_owned()),
+                    taken => taken,
+                }
+            })
+            .await;
+        match (taken, read.await) {
+            (Ok(Taken::Done), _) => {
+                self.known = snapshot.head;
+                Ok(())
+            }
+            (Ok(Taken::Stop), _) => Err(Ended::Stopped),
+            (Err(_), Ok(Err(SnapshotError::Replaced))) => Err(Ended::Again),
+            (Err(_), Ok(Err(SnapshotError::Log(error)))) => Err(error.into()),
+            (Err(_), Ok(Err(error))) => Err(Ended::Stuck(Stuck::Unreadable, error.to_string())),
+            (Err(why), _) => {
+                let revision = snapshot.head.revision;
+                tracing::error!(
+                    revision,
+                    why,
+                    "a snapshot of the fleet cannot be taken here"
+                );
+                Err(Ended::Stuck(Stuck::Refused, why))
             }
         }
     }
 }
 
 /// Waits, longer each time.
-async fn rest(pause: &mut Duration) {
+pub(crate) async fn rest(pause: &mut Duration) {
     sleep(*pause).await;
     *pause = (*pause * 2).min(RETRY.1);
 }

@@ -13,21 +13,46 @@
 //! | `names` | the name of a fleet, and where in etcd its keys are |
 //! | `record` | heads and entries as etcd has them |
 //! | `engine` | connections to etcd's members |
+//! | `credentials` | PEM, user and password, read and compared |
 //! | `log` | reading the log, and adding to it |
+//! | `founding` | what a fleet is, and how it begins |
+//! | `snapshot` | its whole state, for edges that are too far behind |
+//! | `watched` | a watch that notices when etcd falls silent |
 //! | `follower` | an edge that takes entry after entry, whatever becomes of etcd meanwhile |
+//! | `lease` | what is there as long as an edge lives |
+//! | `leadership` | which one edge does what is to be done once |
+//! | `presence` | which edges there are, and what each says of itself |
+//! | `upkeep` | snapshots, trimming and sweeping, by the leader |
+//! | `handle` | all of it for threads that wait |
 //!
 //! What the bytes of an entry mean is `control`'s. Nothing here changes a store.
 #![forbid(unsafe_code)]
 
+mod credentials;
 mod engine;
 mod follower;
+mod founding;
+mod handle;
+mod leadership;
+mod lease;
 pub mod limits;
 mod log;
 mod names;
+mod presence;
 mod record;
+mod snapshot;
+mod upkeep;
+mod watched;
 
+pub use self::credentials::{Credentials, CredentialsError, Input};
 pub use self::engine::{Engine, EngineError, Member, Settings};
-pub use self::follower::{Follower, State, Take, Taken};
+pub use self::follower::{Acceptance, Follower, Standing, State, Stuck, Take, Taken};
+pub use self::founding::{FleetRecord, Founding};
+pub use self::handle::{Candidacy, Fleet, Following, Presence, StartError};
+pub use self::leadership::{Candidate, Leadership, Mandate};
 pub use self::log::{AppendError, Log, LogError, Page};
 pub use self::names::{FleetName, NameError};
+pub use self::presence::{Announcement, Announcer, EdgeSeen, PresenceState};
 pub use self::record::{Digest, Entry, Head, RecordError};
+pub use self::snapshot::{SnapshotError, SnapshotHead};
+pub use self::upkeep::{Due, Maintained, Upkeep};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Bytes of the name of a fleet: a label of DNS.
 pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of the name of an edge: a host name.
+pub const EDGE_NAME_BYTES_MAX: usize = 253;
 /// Bytes of one value in etcd. Larger entries are split into values of this size. etcd takes requests of
 /// 1.5 MiB (`--max-request-bytes`); a value below that lets many be read at once.
 pub const VALUE_BYTES_MAX: usize = 256 << 10;
@@ -17,6 +19,70 @@ pub const PAGE_ENTRIES: i64 = 15;
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 const _: () = assert!(PAGE_ENTRIES * (VALUE_BYTES_MAX as i64 + 1024) < MESSAGE_BYTES_MAX as i64);
+/// Bytes of a snapshot of a fleet's whole state. etcd keeps 2 GiB unless it is told otherwise
+/// (`--quota-backend-bytes`), and refuses every write beyond. While a snapshot is replaced both are there,
+/// and a removed one takes its room until etcd's next compaction: three of them leave more than half.
+pub const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
+/// Seconds for which etcd remembers that a snapshot is being written. Who writes says so with every so many
+/// parts; an edge that died is forgotten after that, and what it has left is removed.
+pub const SNAPSHOT_WRITER_TTL_SEC: i64 = 60;
+/// Parts after which who writes a snapshot says that it still does: at 250 ms each, well within the time.
+pub const SNAPSHOT_SIGN_PARTS: u64 = 32;
+/// Entries behind the last snapshot that call for another one, and their bytes. Who comes later reads as
+/// much beside the snapshot.
+pub const SNAPSHOT_AFTER: (u64, u64) = (10_000, 64 << 20);
+/// Bytes of entries that are kept behind the snapshot for edges that were away: what is older goes, however
+/// few entries there are. With snapshots and what has not been compacted it stays within the 2 GiB.
+pub const KEPT_BYTES_MAX: u64 = 256 << 20;
+
+const _: () = assert!(3 * SNAPSHOT_BYTES_MAX + KEPT_BYTES_MAX + SNAPSHOT_AFTER.1 < 3 << 29);
+
+/// Seconds for which an edge leads without a word to etcd: another one takes over after that. etcd's
+/// shortest is two, with its own settings.
+pub const LEADER_TTL_SEC: i64 = 5;
+/// How often a leader says that it lives.
+pub const LEADER_SIGN: Duration = Duration::from_secs(1);
+/// How long before etcd's time is over a leader stops to believe that it leads: for clocks that do not run
+/// alike, and for what it has just begun.
+pub const LEADER_MARGIN: Duration = Duration::from_secs(1);
+/// Edges that see that nobody leads wait for up to so long, each for a time of its own: not all of them
+/// ask at once.
+pub const LEADER_JITTER: Duration = Duration::from_millis(500);
+
+/// Seconds after which an edge without a word to etcd is no longer alive.
+pub const EDGE_TTL_SEC: i64 = 15;
+/// How often an edge says that it lives.
+pub const EDGE_SIGN: Duration = Duration::from_secs(5);
+/// How often an edge writes what it says of itself, at most: 10,000 edges write 1,000 times a second then.
+pub const EDGE_VALUE_PAUSE: Duration = Duration::from_secs(10);
+/// Bytes of what an edge says of itself. A larger value is not written.
+pub const EDGE_VALUE_BYTES_MAX: usize = 4096;
+/// Edges that are read at once.
+pub const PAGE_EDGES: i64 = 500;
+
+const _: () = assert!(PAGE_EDGES * (EDGE_VALUE_BYTES_MAX as i64 + 512) < MESSAGE_BYTES_MAX as i64);
+const _: () = assert!(LEADER_TTL_SEC as u64 > LEADER_MARGIN.as_secs() + 2 * LEADER_SIGN.as_secs());
+const _: () = assert!(EDGE_TTL_SEC as u64 > 2 * EDGE_SIGN.as_secs());
+
+/// How often a follower asks etcd for a sign of life, and how long it waits for one. What is known of the
+/// last contact is that old at most, and a cut that nobody tells of is seen after both.
+pub const CONTACT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
+
+/// For one try of a change, or of a question that somebody waits for: a member that lives answers sooner
+/// by far, and another is asked then.
+pub const TRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a change to be in the log, with all tries, beside [`PART_TIMEOUT`] for each of its parts. Whoever
+/// changes the store waits for it: longer, and changes of this edge pile up. Within it etcd elects another
+/// leader, which takes it one to two seconds.
+pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// For each part of a large entry, or of a snapshot, on average.
+pub const PART_TIMEOUT: Duration = Duration::from_millis(250);
+/// For a question that somebody waits for, with all tries.
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// For reading a whole log once, or removing what is not needed any more: nobody waits but the leader.
+pub const UPKEEP_TIMEOUT: Duration = Duration::from_secs(120);
+/// For the runtime's thread to end, once what it is told to do at last is done.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one question to etcd. A member that has lost the others answers no sooner, and another one is
 /// asked then.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,5 +93,3 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 /// How long an edge waits before it asks again after a failure, first and at most.
 pub const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Tries to find out whether an entry was added, of which the answer was lost.
-pub const OUTCOME_TRIES: usize = 3;

@@ -4,30 +4,45 @@
 //! race or a crash leaves of them is removed by [`Log::sweep`].
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use boring::rand::rand_bytes;
 use bytes::{Bytes, BytesMut};
 use etcd_client::{
-    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, GetResponse, KvClient, Txn,
-    TxnOp, TxnOpResponse, TxnResponse, WatchClient,
+    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, GetResponse, KvClient,
+    LeaseClient, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient,
 };
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
 use crate::limits::{
-    ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, OUTCOME_TRIES, PAGE_ENTRIES, VALUE_BYTES_MAX,
+    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_ENTRIES, PART_TIMEOUT, RETRY,
+    TRY_TIMEOUT, VALUE_BYTES_MAX,
 };
 use crate::names::{FleetName, Names};
 use crate::record::{
-    Entry, EntryHead, FORMAT, Head, RecordError, read_entry, read_head, write_entry, write_head,
+    Entry, EntryHead, FORMAT, Head, RecordError, hex, read_entry, read_head, write_entry,
+    write_head,
 };
 
 /// Why the log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// etcd does not answer, or says no.
-    #[error("etcd cannot be asked: {0}")]
+    #[error(transparent)]
     Engine(#[from] EngineError),
+    /// No member has answered in time.
+    #[error("etcd does not answer")]
+    Late,
+    /// etcd has ended a watch.
+    #[error("etcd has ended the watch: {0}")]
+    Ended(String),
+    /// The fleet was left, or this process ends.
+    #[error("the connection to etcd was given up")]
+    Stopped,
     /// The system has no random bytes.
     #[error("there are no random bytes: {0}")]
     Random(#[from] boring::error::ErrorStack),
@@ -53,6 +68,17 @@ pub enum LogError {
         /// The last revision that was taken from the other one.
         known: u64,
     },
+}
+
+impl LogError {
+    /// Whether another member, or the same one later, may answer.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Engine(EngineError::Failed(error)) => !is_refusal(error),
+            Self::Late | Self::Ended(_) | Self::Answer | Self::Random(_) => true,
+            _ => false,
+        }
+    }
 }
 
 impl From<Error> for LogError {
@@ -89,69 +115,72 @@ pub struct Page {
     pub(crate) seen: i64,
 }
 
-/// The log of one fleet.
+/// The log of one fleet. Clones share a connection.
 #[derive(Clone)]
 pub struct Log {
-    engine: Engine,
+    link: Arc<Link>,
     names: Names,
-    edge: String,
-    client: Client,
+    edge: Arc<str>,
+}
+
+/// The connection.
+struct Link {
+    engine: Engine,
+    /// Made when something is asked.
+    client: Mutex<Option<Client>>,
 }
 
 impl Log {
-    /// The log of a fleet, for the edge of this name.
-    ///
-    /// # Errors
-    /// etcd does not take our user, or cannot be asked.
-    pub async fn open(engine: Engine, fleet: &FleetName, edge: &str) -> Result<Self, LogError> {
-        let client = engine.client().await?;
-        Ok(Self {
-            engine,
+    /// The log of a fleet, for the edge of this name. Asks nobody yet.
+    #[must_use]
+    pub fn open(engine: Engine, fleet: &FleetName, edge: &str) -> Self {
+        let client = Mutex::new(None);
+        Self {
+            link: Arc::new(Link { engine, client }),
             names: Names::of(fleet),
-            edge: edge.to_owned(),
-            client,
-        })
+            edge: edge.into(),
+        }
     }
 
     /// Asks another member from now on.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub async fn move_on(&mut self) -> Result<(), LogError> {
-        self.engine.move_on();
-        self.client = self.engine.client().await?;
-        Ok(())
+    pub async fn move_on(&self) {
+        let mut client = self.link.client.lock().await;
+        self.link.engine.move_on();
+        *client = None;
     }
 
-    pub(crate) fn names(&self) -> &Names {
+    /// The edge that this is.
+    #[must_use]
+    pub fn edge(&self) -> &str {
+        &self.edge
+    }
+
+    pub(crate) const fn names(&self) -> &Names {
         &self.names
     }
 
-    pub(crate) fn watcher(&self) -> WatchClient {
-        let watcher = self.client.watch_client();
-        watcher.max_decoding_message_size(MESSAGE_BYTES_MAX)
-    }
-
-    fn values(&self) -> KvClient {
-        let values = self.client.kv_client();
-        values.max_decoding_message_size(MESSAGE_BYTES_MAX)
-    }
-
-    /// Begins a log at `head`, unless there is one.
-    ///
-    /// # Errors
-    /// [`AppendError::Moved`] when there is one.
-    pub async fn found(&self, head: &Head) -> Result<(), AppendError> {
-        let key = self.names.head();
-        let is_new = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
-        let put = TxnOp::put(key, write_head(head), None);
-        let txn = Txn::new().when([is_new]).and_then([put]);
-        let answer = self.values().txn(txn).await.map_err(LogError::from)?;
-        if answer.succeeded() {
-            Ok(())
-        } else {
-            Err(AppendError::Moved)
+    pub(crate) async fn client(&self) -> Result<Client, LogError> {
+        let mut client = self.link.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
         }
+        let made = self.link.engine.client().await?;
+        *client = Some(made.clone());
+        Ok(made)
+    }
+
+    pub(crate) async fn watcher(&self) -> Result<WatchClient, LogError> {
+        let watcher = self.client().await?.watch_client();
+        Ok(watcher.max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    pub(crate) async fn values(&self) -> Result<KvClient, LogError> {
+        let values = self.client().await?.kv_client();
+        Ok(values.max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    pub(crate) async fn leases(&self) -> Result<LeaseClient, LogError> {
+        Ok(self.client().await?.lease_client())
     }
 
     /// Where the log ends.
@@ -160,12 +189,13 @@ impl Log {
     /// See [`LogError`].
     pub async fn head(&self) -> Result<Head, LogError> {
         let key = self.names.head();
-        let answer = self.values().get(key.clone(), None).await?;
+        let answer = self.values().await?.get(key.clone(), None).await?;
         let value = answer.kvs().first().ok_or(LogError::None)?;
         Ok(read_head(&key, value.value())?)
     }
 
-    /// Adds an entry behind `head`, and answers the new head.
+    /// Adds an entry behind `head`, and answers the new head. It asks other members when one does not
+    /// answer, for [`APPEND_TIMEOUT`] in all, and [`PART_TIMEOUT`] for each part.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -181,28 +211,80 @@ impl Log {
         };
         let entry = EntryHead {
             format: FORMAT,
-            edge: self.edge.clone(),
+            edge: self.edge.to_string(),
             at: now(),
             id: new_id().map_err(LogError::from)?,
             digest: next.digest,
             bytes: bytes.len(),
             parts,
         };
-        if parts > 0 {
-            for (number, part) in bytes.chunks(VALUE_BYTES_MAX).enumerate() {
-                let key = self.names.part(next.revision, &entry.id, number);
-                let mut values = self.values();
-                values.put(key, part, None).await.map_err(LogError::from)?;
-            }
-        }
-        let inline = if parts > 0 { &[][..] } else { bytes };
-        let value = write_entry(&entry, inline);
-        let added = self.swap(head, &next, &value).await;
+        let added = self.add(head, &next, &entry, bytes).await;
         if !matches!(added, Ok(_) | Err(AppendError::Unknown(_))) && parts > 0 {
-            self.remove(self.names.parts_of(next.revision, &entry.id))
-                .await;
+            let parts = self.names.parts_of(next.revision, &entry.id);
+            self.remove_unneeded(parts).await;
         }
         added
+    }
+
+    async fn add(
+        &self,
+        head: &Head,
+        next: &Head,
+        entry: &EntryHead,
+        bytes: &[u8],
+    ) -> Result<Head, AppendError> {
+        let mut inline = bytes;
+        if entry.parts > 0 {
+            inline = &[];
+            let count = u32::try_from(entry.parts).unwrap_or(u32::MAX);
+            let end = Instant::now() + PART_TIMEOUT * count;
+            for (number, part) in bytes.chunks(VALUE_BYTES_MAX).enumerate() {
+                let key = self.names.part(next.revision, &entry.id, number);
+                self.put_until(end, &key, part).await?;
+            }
+        }
+        let value = write_entry(entry, inline);
+        self.swap(head, next, &value).await
+    }
+
+    /// Puts what may be put twice.
+    pub(crate) async fn put_until(
+        &self,
+        end: Instant,
+        key: &str,
+        value: &[u8],
+    ) -> Result<(), LogError> {
+        let put = |log: Self| async move {
+            let mut values = log.values().await?;
+            values.put(key, value, None).await?;
+            Ok(())
+        };
+        self.until(end, put).await
+    }
+
+    /// Asks, of member after member, until there is an answer or time is over.
+    pub(crate) async fn until<T, F>(
+        &self,
+        end: Instant,
+        ask: impl Fn(Self) -> F,
+    ) -> Result<T, LogError>
+    where
+        F: Future<Output = Result<T, LogError>>,
+    {
+        let mut failure = LogError::Late;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(failure);
+            }
+            match timeout(left.min(TRY_TIMEOUT), ask(self.clone())).await {
+                Ok(Err(error)) if error.may_pass() => failure = error,
+                Ok(done) => return done,
+                Err(_late) => {}
+            }
+            self.move_on().await;
+            sleep(RETRY.0.min(left)).await;
+        }
     }
 
     /// Puts `next` in the place of `head`, with its entry. When an answer is lost, asks for the same again:
@@ -221,37 +303,53 @@ impl Log {
                 TxnOp::put(entry_key.clone(), value, None),
             ])
             .or_else([TxnOp::get(entry_key, None)]);
-        let mut lost = None;
-        for _ in 0..OUTCOME_TRIES {
-            match self.values().txn(txn.clone()).await {
-                Ok(answer) if answer.succeeded() => return Ok(*next),
-                Ok(answer) => {
-                    let there = answer.op_responses().into_iter().find_map(|op| match op {
-                        TxnOpResponse::Get(found) => found.kvs().first().cloned(),
-                        _ => None,
-                    });
-                    return match there {
-                        Some(there) if there.value() == value => Ok(*next),
-                        _ => Err(AppendError::Moved),
-                    };
-                }
-                // After a lost answer, a refusal does not say that nothing was added.
-                Err(error) if lost.is_none() && was_refused(&error) => {
-                    return Err(LogError::from(error).into());
-                }
-                Err(error) => lost = Some(error),
+        let end = Instant::now() + APPEND_TIMEOUT;
+        let lost = AtomicBool::new(false);
+        let (txn, is_lost) = (&txn, &lost);
+        let ask = |log: Self| async move {
+            let mut values = log.values().await?;
+            // From here on it may be done, whatever becomes of the answer.
+            let was_lost = is_lost.swap(true, Ordering::Relaxed);
+            let answer = values.txn(txn.clone()).await;
+            if let Err(error) = &answer {
+                let is_nothing = is_refusal(error) || is_unsent(error);
+                is_lost.store(was_lost || !is_nothing, Ordering::Relaxed);
             }
+            Ok(answer?)
+        };
+        let answer = self.until(end, ask).await;
+        match answer {
+            Ok(answer) if answer.succeeded() => Ok(*next),
+            Ok(answer) => {
+                let there = answer.op_responses().into_iter().find_map(|op| match op {
+                    TxnOpResponse::Get(found) => found.kvs().first().cloned(),
+                    _ => None,
+                });
+                match there {
+                    Some(there) if there.value() == value => Ok(*next),
+                    _ => Err(AppendError::Moved),
+                }
+            }
+            // After a lost answer, a refusal does not say that nothing was added.
+            Err(error) if lost.load(Ordering::Relaxed) => Err(AppendError::Unknown(error)),
+            Err(error) => Err(error.into()),
         }
-        let lost = lost.unwrap_or_else(|| Error::Internal("it was not asked".into()));
-        Err(AppendError::Unknown(lost.into()))
     }
 
     /// Removes what begins with `prefix`, which nobody needs; if that fails, the sweep does it.
-    async fn remove(&self, prefix: String) {
-        let options = DeleteOptions::new().with_prefix();
-        if let Err(error) = self.values().delete(prefix, Some(options)).await {
-            tracing::debug!(%error, "parts of an entry that is not there are left for the sweep");
+    pub(crate) async fn remove_unneeded(&self, prefix: String) {
+        let removed = timeout(TRY_TIMEOUT, self.remove_all(prefix)).await;
+        if let Err(error) = removed.unwrap_or(Err(LogError::Late)) {
+            tracing::debug!(%error, "parts of what is not there are left for the sweep");
         }
+    }
+
+    /// Removes what begins with `prefix`.
+    pub(crate) async fn remove_all(&self, prefix: String) -> Result<(), LogError> {
+        let options = DeleteOptions::new().with_prefix();
+        let removed = self.values().await?.delete(prefix, Some(options)).await;
+        removed?;
+        Ok(())
     }
 
     /// Removes the entries below `revision`, with their parts. Edges that have not read them yet need a
@@ -267,7 +365,8 @@ impl Log {
             below(self.names.entry(0), self.names.entry(revision)),
             below(self.names.parts_at(0), self.names.parts_at(revision)),
         ];
-        self.values().txn(Txn::new().and_then(ops)).await?;
+        let mut values = self.values().await?;
+        values.txn(Txn::new().and_then(ops)).await?;
         Ok(())
     }
 
@@ -279,7 +378,11 @@ impl Log {
     pub async fn sweep(&self) -> Result<usize, LogError> {
         let head = self.head().await?;
         let keys = GetOptions::new().with_prefix().with_keys_only();
-        let parts = self.values().get(self.names.parts(), Some(keys)).await?;
+        let parts = self
+            .values()
+            .await?
+            .get(self.names.parts(), Some(keys))
+            .await?;
         let owners = parts.kvs().iter().filter_map(|part| {
             let (revision, id) = self.names.owner(part.key())?;
             (revision <= head.revision).then(|| (revision, id.to_owned()))
@@ -287,13 +390,13 @@ impl Log {
         let mut removed = 0;
         for (revision, id) in owners.collect::<BTreeSet<_>>() {
             let key = self.names.entry(revision);
-            let entry = self.values().get(key.clone(), None).await?;
+            let entry = self.values().await?.get(key.clone(), None).await?;
             let is_its = match entry.kvs().first() {
                 Some(entry) => read_entry(&key, entry.value())?.0.id == id,
                 None => false,
             };
             if !is_its {
-                self.remove(self.names.parts_of(revision, &id)).await;
+                self.remove_all(self.names.parts_of(revision, &id)).await?;
                 removed += 1;
             }
         }
@@ -315,7 +418,8 @@ impl Log {
             TxnOp::get(head_key.clone(), None),
             TxnOp::get(first, Some(range)),
         ];
-        let answer = self.values().txn(Txn::new().and_then(ops)).await?;
+        let mut values = self.values().await?;
+        let answer = values.txn(Txn::new().and_then(ops)).await?;
         let seen = answer.header().map_or(0, |header| header.revision());
         let [stored, following] = two_answers(&answer)?;
         let head = stored.kvs().first().ok_or(LogError::None)?;
@@ -387,7 +491,8 @@ impl Log {
             let range = GetOptions::new()
                 .with_range(end.clone())
                 .with_limit(PAGE_ENTRIES);
-            let answer = self.values().get(first.clone(), Some(range)).await?;
+            let mut values = self.values().await?;
+            let answer = values.get(first.clone(), Some(range)).await?;
             for part in answer.kvs() {
                 parts += 1;
                 if bytes.len() + part.value().len() > said.bytes {
@@ -409,7 +514,7 @@ impl Log {
 }
 
 /// What two gets of one transaction found.
-fn two_answers(answer: &TxnResponse) -> Result<[GetResponse; 2], LogError> {
+pub(crate) fn two_answers(answer: &TxnResponse) -> Result<[GetResponse; 2], LogError> {
     let gets = answer.op_responses().into_iter().filter_map(|op| match op {
         TxnOpResponse::Get(found) => Some(found),
         _ => None,
@@ -419,16 +524,16 @@ fn two_answers(answer: &TxnResponse) -> Result<[GetResponse; 2], LogError> {
 }
 
 /// Milliseconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = since.map_or(0, |since| since.as_millis());
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
-fn new_id() -> Result<String, boring::error::ErrorStack> {
+pub(crate) fn new_id() -> Result<String, boring::error::ErrorStack> {
     let mut bytes = [0; 16];
     rand_bytes(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 fn another_than(head: &Head, known: &Head) -> LogError {
@@ -436,17 +541,4 @@ fn another_than(head: &Head, known: &Head) -> LogError {
         found: head.revision,
         known: known.revision,
     }
-}
-
-/// Whether etcd has said no, so that nothing was done.
-fn was_refused(error: &Error) -> bool {
-    use tonic::Code;
-    matches!(
-        error,
-        Error::GRpcStatus(status) if matches!(
-            status.code(),
-            Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated
-                | Code::FailedPrecondition | Code::ResourceExhausted | Code::OutOfRange
-        )
-    )
 }

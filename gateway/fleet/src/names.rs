@@ -53,6 +53,74 @@ impl Names {
         }
     }
 
+    /// What all keys of the fleet begin with.
+    #[cfg(test)]
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What the fleet is.
+    pub(crate) fn record(&self) -> String {
+        format!("{}fleet", self.prefix)
+    }
+
+    /// Which edge does what one is to do.
+    pub(crate) fn leader(&self) -> String {
+        format!("{}leader", self.prefix)
+    }
+
+    /// Which snapshot there is.
+    pub(crate) fn snapshot(&self) -> String {
+        format!("{}snapshot", self.prefix)
+    }
+
+    /// What all parts of all snapshots begin with.
+    pub(crate) fn snapshots(&self) -> String {
+        format!("{}snapshot-part/", self.prefix)
+    }
+
+    /// What the parts of one snapshot begin with.
+    pub(crate) fn snapshot_parts(&self, id: &str) -> String {
+        format!("{}snapshot-part/{id}/", self.prefix)
+    }
+
+    /// A part of a snapshot.
+    pub(crate) fn snapshot_part(&self, id: &str, number: u64) -> String {
+        format!("{}snapshot-part/{id}/{number:06}", self.prefix)
+    }
+
+    /// The id of the snapshot that a part belongs to.
+    pub(crate) fn snapshot_owner<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
+        let rest = std::str::from_utf8(key).ok()?;
+        let (id, _number) = rest.strip_prefix(&self.snapshots())?.split_once('/')?;
+        Some(id)
+    }
+
+    /// Is there while a snapshot is being written.
+    pub(crate) fn snapshot_writer(&self, id: &str) -> String {
+        format!("{}snapshot-writer/{id}", self.prefix)
+    }
+
+    /// What all edges' records begin with.
+    pub(crate) fn edges(&self) -> String {
+        format!("{}edges/", self.prefix)
+    }
+
+    /// What an edge says of itself.
+    pub(crate) fn edge(&self, name: &str) -> String {
+        format!("{}edges/{name}", self.prefix)
+    }
+
+    /// What the marks of all living edges begin with.
+    pub(crate) fn living(&self) -> String {
+        format!("{}alive/", self.prefix)
+    }
+
+    /// Is there while an edge lives.
+    pub(crate) fn alive(&self, name: &str) -> String {
+        format!("{}alive/{name}", self.prefix)
+    }
+
     /// The head of the log.
     pub(crate) fn head(&self) -> String {
         format!("{}head", self.prefix)
@@ -148,5 +216,34 @@ mod tests {
         assert_eq!(names.owner(part.as_bytes()), Some((7, "id")));
         assert!(part.starts_with(&names.parts_of(7, "id")));
         assert!(names.parts_of(7, "id").starts_with(&names.parts_at(7)));
+    }
+
+    #[test]
+    fn no_kind_of_key_is_within_another() {
+        let names = Names::of(&"x".parse().unwrap());
+        let kinds = [
+            names.head(),
+            names.record(),
+            names.leader(),
+            names.snapshot(),
+            names.entries(),
+            names.parts(),
+            names.snapshots(),
+            names.snapshot_writer(""),
+            names.edges(),
+            names.living(),
+        ];
+        for (index, kind) in kinds.iter().enumerate() {
+            assert!(kind.starts_with(names.prefix()));
+            let is_prefix = |(at, other): (usize, &String)| at != index && other.starts_with(kind);
+            // A key alone may begin as a prefix does: only prefixes are asked for as such.
+            if kind.ends_with('/') {
+                assert!(!kinds.iter().enumerate().any(is_prefix), "{kind}");
+            }
+        }
+        let part = names.snapshot_part("id", 3);
+        assert_eq!(names.snapshot_owner(part.as_bytes()), Some("id"));
+        assert_eq!(names.snapshot_owner(names.snapshot().as_bytes()), None);
+        assert!(part.starts_with(&names.snapshot_parts("id")));
     }
 }

@@ -46,7 +46,37 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
+    }
+}
+
+/// Bytes as digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Digits as bytes.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let is_digit = |digit: &u8| digit.is_ascii_hexdigit();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(is_digit) {
+        return None;
+    }
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks_exact(2).map(byte).collect()
+}
+
+/// Bytes that are written as digits.
+pub(crate) mod digits {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::hex(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        super::unhex(&text).ok_or_else(|| serde::de::Error::custom("not hexadecimal digits"))
     }
 }
 
@@ -65,16 +95,9 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        let bytes = unhex(&text).and_then(|bytes| bytes.try_into().ok());
         let wrong = || serde::de::Error::custom("a digest has 64 hexadecimal digits");
-        let mut bytes = [0; 32];
-        if text.len() != 2 * bytes.len() || !text.is_ascii() {
-            return Err(wrong());
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(digits).map_err(|_not_ascii| wrong())?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_no_digits| wrong())?;
-        }
-        Ok(Self(bytes))
+        bytes.map(Self).ok_or_else(wrong)
     }
 }
 
@@ -177,7 +200,7 @@ struct StoredHead {
     digest: Digest,
 }
 
-fn check_form(key: &str, json: &[u8]) -> Result<(), RecordError> {
+pub(crate) fn check_form(key: &str, json: &[u8]) -> Result<(), RecordError> {
     let form: Form =
         serde_json::from_slice(json).map_err(|why| RecordError::malformed(key, why))?;
     if form.format == FORMAT {

@@ -1,0 +1,145 @@
+//! What the leader does from time to time so that etcd does not fill up: a snapshot when the log has become
+//! long, the log trimmed behind it, and what nobody needs removed.
+//!
+//! etcd keeps what was removed until it is compacted. That is etcd's own to do
+//! (`--auto-compaction-mode=periodic --auto-compaction-retention=1h`): it concerns whoever else uses the
+//! cluster, and a user who is confined to a fleet's keys may not ask for it.
+
+use std::collections::VecDeque;
+
+use etcd_client::GetOptions;
+
+use crate::limits::{KEPT_BYTES_MAX, PAGE_ENTRIES, SNAPSHOT_AFTER};
+use crate::log::{Log, LogError};
+use crate::record::read_entry;
+use crate::snapshot::SnapshotHead;
+
+/// What a leader remembers of the log, so that it need not read all of it each time. A new one reads it
+/// once.
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    /// Revisions that are in the log, in their order, and their bytes.
+    sizes: VecDeque<(u64, u64)>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Whether there is to be another snapshot.
+    pub snapshot: bool,
+    /// Entries behind the snapshot that there is.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Maintained {
+    /// The snapshot that was written.
+    pub snapshot: Option<SnapshotHead>,
+    /// The first entry that was kept, when some were removed.
+    pub trimmed_below: Option<u64>,
+    /// Leftovers of entries and snapshots that were removed.
+    pub swept: usize,
+}
+
+impl Log {
+    /// Looks whether there is to be another snapshot.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn due(&self, upkeep: &mut Upkeep) -> Result<Due, LogError> {
+        self.measure(upkeep).await?;
+        let snapshot = self.snapshot().await?;
+        let at = snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.head.revision);
+        let behind = upkeep.sizes.iter().filter(|(revision, _)| *revision > at);
+        let (entries, bytes) =
+            behind.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes));
+        Ok(Due {
+            snapshot: snapshot.is_none()
+                || entries >= SNAPSHOT_AFTER.0
+                || bytes >= SNAPSHOT_AFTER.1,
+            entries,
+            bytes,
+        })
+    }
+
+    /// Trims the log to `keep` entries before the snapshot, fewer if they are large, and removes leftovers.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn tidy(&self, upkeep: &mut Upkeep, keep: u64) -> Result<Maintained, LogError> {
+        let mut done = Maintained::default();
+        if let Some(snapshot) = self.snapshot().await? {
+            let first = first_kept(&upkeep.sizes, snapshot.head.revision, keep);
+            if upkeep
+                .sizes
+                .front()
+                .is_some_and(|(oldest, _)| *oldest < first)
+            {
+                self.trim(first).await?;
+                upkeep.sizes.retain(|(revision, _)| *revision >= first);
+                done.trimmed_below = Some(first);
+            }
+        }
+        done.swept = self.sweep().await? + self.sweep_snapshots().await?;
+        Ok(done)
+    }
+
+    /// Learns the sizes of the entries that are new.
+    async fn measure(&self, upkeep: &mut Upkeep) -> Result<(), LogError> {
+        loop {
+            let next = upkeep.sizes.back().map_or(0, |(revision, _)| revision + 1);
+            let range = GetOptions::new()
+                .with_range(self.names().entries_end())
+                .with_limit(PAGE_ENTRIES);
+            let first = self.names().entry(next);
+            let page = self.values().await?.get(first, Some(range)).await?;
+            for stored in page.kvs() {
+                let key = String::from_utf8_lossy(stored.key()).into_owned();
+                let revision = self
+                    .names()
+                    .revision(stored.key())
+                    .ok_or(LogError::Answer)?;
+                let (entry, _inline) = read_entry(&key, stored.value())?;
+                upkeep.sizes.push_back((revision, entry.bytes as u64));
+            }
+            if !page.more() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Below which entry of those of `sizes` the log is trimmed when there is a snapshot at `at`.
+fn first_kept(sizes: &VecDeque<(u64, u64)>, at: u64, keep: u64) -> u64 {
+    let mut first = (at + 1).saturating_sub(keep);
+    let mut bytes = 0;
+    for (revision, size) in sizes.iter().rev().filter(|(revision, _)| *revision <= at) {
+        bytes += size;
+        if bytes > KEPT_BYTES_MAX {
+            first = first.max(revision + 1);
+            break;
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_kept_and_fewer_when_they_are_large() {
+        let sizes = |bytes: u64| (5..=20).map(|revision| (revision, bytes)).collect();
+        assert_eq!(first_kept(&sizes(1), 18, 10), 9);
+        assert_eq!(first_kept(&sizes(1), 18, 0), 19);
+        assert_eq!(first_kept(&sizes(1), 18, 100), 0);
+        let third = KEPT_BYTES_MAX / 3;
+        assert_eq!(first_kept(&sizes(third), 18, 10), 16);
+        assert_eq!(first_kept(&sizes(KEPT_BYTES_MAX + 1), 18, 10), 19);
+    }
+}
