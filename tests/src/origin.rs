@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use boring::ssl::{AlpnError, SslAcceptor, SslMethod, select_next_proto};
+use boring::nid::Nid;
+use boring::ssl::{AlpnError, SslAcceptor, SslAcceptorBuilder, SslMethod, select_next_proto};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -48,6 +49,8 @@ pub struct Origin {
 
 struct State {
     requests: Mutex<Vec<Value>>,
+    /// What the gateway showed on each connection over TLS.
+    shown: Mutex<Vec<Option<String>>>,
     connections: AtomicUsize,
     /// How many held requests may go.
     released: watch::Sender<bool>,
@@ -92,12 +95,23 @@ impl Origin {
     /// Reports over TLS, with what ALPN agrees on out of `protocols` (as on the wire).
     #[must_use]
     pub fn echo_tls(identity: &Identity, protocols: &'static [u8]) -> Self {
+        Self::echo_tls_with(identity, protocols, |_| {})
+    }
+
+    /// The same with other settings, as one that asks for a certificate.
+    #[must_use]
+    pub fn echo_tls_with(
+        identity: &Identity,
+        protocols: &'static [u8],
+        settings: impl FnOnce(&mut SslAcceptorBuilder),
+    ) -> Self {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
         builder.set_certificate(identity.leaf()).unwrap();
         builder.set_private_key(&identity.key).unwrap();
         builder.set_alpn_select_callback(move |_, offered| {
             select_next_proto(protocols, offered).ok_or(AlpnError::NOACK)
         });
+        settings(&mut builder);
         let acceptor = builder.build();
         Self::run(Arc::new(move |stream, state| {
             let acceptor = acceptor.clone();
@@ -105,6 +119,14 @@ impl Origin {
                 let Ok(stream) = tokio_boring::accept(&acceptor, stream).await else {
                     return;
                 };
+                let shown = stream.ssl().peer_certificate().map(|leaf| {
+                    let name = leaf.subject_name();
+                    let name = name.entries_by_nid(Nid::COMMONNAME).next();
+                    name.map_or_else(String::new, |name| {
+                        name.data().as_utf8().unwrap().to_string()
+                    })
+                });
+                state.shown.lock().unwrap().push(shown);
                 let http2 = stream.ssl().selected_alpn_protocol() == Some(b"h2");
                 serve(
                     stream,
@@ -168,6 +190,7 @@ impl Origin {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             requests: Mutex::default(),
+            shown: Mutex::default(),
             connections: AtomicUsize::new(0),
             released: watch::Sender::new(false),
             holding: AtomicUsize::new(0),
@@ -214,6 +237,12 @@ impl Origin {
     #[must_use]
     pub fn requests(&self) -> Vec<Value> {
         self.state.requests.lock().unwrap().clone()
+    }
+
+    /// The common names of the certificates that it was shown on its connections over TLS.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Option<String>> {
+        self.state.shown.lock().unwrap().clone()
     }
 
     /// How many connections came.

@@ -77,7 +77,7 @@ pub fn words(data: &[u8]) {
         ca_pem: text.starts_with("https").then(String::new),
         ..OriginSpec::default()
     };
-    drop(origins(&spec, &std::sync::Arc::default()));
+    drop(origins(&spec, &std::sync::Arc::default(), None));
     if let Some(moment) = Moment::parse(text) {
         assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
     }

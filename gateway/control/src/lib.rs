@@ -45,9 +45,9 @@ pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
 pub use self::model::{
     AcmeAccount, AcmeOrder, AddressSpec, Associations, Authority, AuthorityKind, AuthoritySet,
-    EjectionSpec, HealthKind, HealthSpec, HostRecord, LimitsSpec, Model, OriginPatch, OriginRecord,
-    OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey,
-    TimeoutsSpec, Zone,
+    BroughtKey, EjectionSpec, HealthKind, HealthSpec, HostRecord, LimitsSpec, Model,
+    OriginCertificate, OriginCertificatePatch, OriginPatch, OriginRecord, OriginSpec, Phase,
+    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, TimeoutsSpec, Zone,
 };
 pub use self::operations::acme::shortened_acme_error;
 pub use self::operations::associations::AssociationsChange;

@@ -195,7 +195,7 @@ fn explained(error: ClientError, marked: &Marked, name: &str) -> CliError {
 }
 
 /// Puts the contents of files in the place of their names: `certificate_file` and `key_file` of
-/// CAs and server certificates.
+/// CAs and server certificates, `private_key_file` of certificates that origins are shown.
 fn resolve(marked: &mut Marked, directory: &Path, name: &str) -> Result<(), CliError> {
     let mut found = Vec::new();
     let mut objects = |pointer: String, list: Option<&Value>| {
@@ -210,6 +210,17 @@ fn resolve(marked: &mut Marked, directory: &Path, name: &str) -> Result<(), CliE
     for (place, zone) in zones.into_iter().flatten().enumerate() {
         for section in ["server_certificates", "managed_authorities"] {
             objects(format!("/zones/{place}/{section}"), zone.get(section));
+        }
+    }
+    for (place, zone) in zones.into_iter().flatten().enumerate() {
+        for section in ["origins", "hosts"] {
+            let list = zone.get(section).and_then(Value::as_array);
+            for of in 0..list.map_or(0, Vec::len) {
+                for key in ["certificate", "private_key"] {
+                    let shown = format!("/zones/{place}/{section}/{of}/origin/client_certificate");
+                    found.push((shown, key));
+                }
+            }
         }
     }
     for (pointer, key) in found {
@@ -230,7 +241,7 @@ fn resolve(marked: &mut Marked, directory: &Path, name: &str) -> Result<(), CliE
         }
         let file = directory.join(file);
         let read = match key {
-            "key" => read_key(&file),
+            "key" | "private_key" => read_key(&file),
             _ => read_certificates(&file, pem::Use::Chain).map(|(text, _)| text),
         };
         let text = read.map_err(|error| CliError::Failed(format!("{at}{error}")))?;

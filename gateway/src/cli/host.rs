@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::client::files::{read_certificates, read_key};
 use super::client::names::{OWN, ZoneRef, str_of, text, warnings};
 use super::client::{Client, segment};
-use super::origin::{OriginSettings, balance, place};
+use super::origin::{OriginSettings, balance, place, shown_to_it};
 use super::output::confirm::{confirm, losses};
 use super::output::table::{Table, list};
 use super::output::{CliError, Output, ValueError, json_text};
@@ -432,6 +432,11 @@ fn details(host: &Value) -> String {
         ("protocol", text(&origin, "protocol")),
         ("host header", text(&origin, "host_header")),
         ("server name", text(&origin, "server_name")),
+        ("least TLS of origin", text(&origin, "tls_min_version")),
+        (
+            "shown to origin",
+            shown_to_it(host.get("origin_client_certificate")),
+        ),
         ("certificate", certificate(host)),
         ("acme", acme(host)),
         ("changed", text(host, "modified_on")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::client::files::read_certificates;
+use super::client::files::{read_certificates, read_key};
 use super::client::names::{OWN, ZoneRef, str_of, text, texts_of};
 use super::client::{Client, segment};
 use super::output::table::{Table, list};
@@ -110,6 +110,16 @@ pub(super) struct OriginSettings {
     /// The name that an https origin's certificate must have; `none` is the URL's host [default: none]
     #[arg(long, value_name = "NAME")]
     origin_server_name: Option<String>,
+    /// What is shown to an https origin that asks for a certificate, in PEM with its chain; `none` shows
+    /// nothing [default: none]
+    #[arg(long, value_name = "FILE")]
+    origin_client_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM; not needed for a renewed certificate of the same key
+    #[arg(long, value_name = "FILE", requires = "origin_client_cert")]
+    origin_client_key: Option<PathBuf>,
+    /// The oldest TLS version towards an https origin [default: 1.2]
+    #[arg(long, value_name = "VERSION", value_parser = ["1.2", "1.3"])]
+    origin_tls_min: Option<String>,
     /// Replaces the client's `Host` towards the origin; `none` passes it on [default: none]
     #[arg(long, value_name = "NAME")]
     origin_host_header: Option<String>,
@@ -375,12 +385,36 @@ impl OriginSettings {
                 origin.insert("ca_pem".into(), json!(bundle));
             }
         }
+        match &self.origin_client_cert {
+            None => {}
+            Some(word) if word.as_os_str() == "none" => {
+                take_back(&mut origin, "client_certificate");
+            }
+            Some(path) => {
+                let (chain, _) = read_certificates(path, pem::Use::Chain)?;
+                let mut shown = json!({ "certificate": chain });
+                if let Some(key) = &self.origin_client_key {
+                    shown["private_key"] = json!(read_key(key)?);
+                }
+                origin.insert("client_certificate".into(), shown);
+            }
+        }
+        if let Some(version) = &self.origin_tls_min {
+            origin.insert("tls_min_version".into(), json!(version));
+        }
         // Another origin without TLS has no use for what was said of the old one's.
         let first = self.origin.first();
         let is_plain = first.is_some_and(|url| url.starts_with("http://"));
-        if is_plain && self.origin_ca.is_none() && self.origin_server_name.is_none() {
-            take_back(&mut origin, "ca_pem");
-            take_back(&mut origin, "server_name");
+        let is_said = [
+            ("ca_pem", self.origin_ca.is_some()),
+            ("server_name", self.origin_server_name.is_some()),
+            ("client_certificate", self.origin_client_cert.is_some()),
+            ("tls_min_version", self.origin_tls_min.is_some()),
+        ];
+        if is_plain && !is_said.iter().any(|(_, is_said)| *is_said) {
+            for (key, _) in is_said {
+                take_back(&mut origin, key);
+            }
         }
         origin.retain(|key, value| before.get(key) != Some(value));
         Ok((!origin.is_empty()).then_some(origin))
@@ -426,6 +460,24 @@ fn settings(origin: &Value, key: &str) -> String {
     let all = all.into_iter().flatten();
     let all: Vec<String> = all.map(|(key, value)| format!("{key}={value}")).collect();
     all.join(", ")
+}
+
+/// The certificate that an origin is shown, in a line.
+pub(super) fn shown_to_it(shown: Option<&Value>) -> String {
+    let Some(shown) = shown.filter(|shown| shown.is_object()) else {
+        return String::new();
+    };
+    let name = match str_of(shown, "common_name") {
+        "" => str_of(shown, "organization"),
+        name => name,
+    };
+    format!(
+        "{name} of {} from {} until {}, SHA-256 {}",
+        str_of(shown, "issuer"),
+        str_of(shown, "issued_on"),
+        str_of(shown, "expires_on"),
+        str_of(shown, "fingerprint_sha256"),
+    )
 }
 
 /// How an address is, with why.
@@ -474,6 +526,8 @@ fn details(origin: &Value) -> String {
         ("protocol", text(&spec, "protocol")),
         ("host header", text(&spec, "host_header")),
         ("server name", text(&spec, "server_name")),
+        ("least TLS", text(&spec, "tls_min_version")),
+        ("shown to it", shown_to_it(origin.get("client_certificate"))),
         ("used by", used.join(", ")),
         ("changed", text(origin, "modified_on")),
     ]);

@@ -92,7 +92,7 @@ pub use ocsp::{
     Answer, Answers, CertId, CertStatus, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject,
     Responder, Staple, Stapling, StaplingError,
 };
-pub use origin::{Alpn, OriginFlaw, OriginTls, OriginTlsError};
+pub use origin::{Alpn, ClientIdentity, OriginFlaw, OriginTls, OriginTlsError, OriginTlsSpec};
 pub use path::forget_paths;
 pub use refusal::{HandshakeError, Refusal};
 pub use session::{HandshakeFailure, Session};

@@ -6,13 +6,15 @@ use std::fmt;
 use std::net::IpAddr;
 
 use boring::error::ErrorStack;
-use boring::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
+use boring::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode};
 use boring::x509::store::X509StoreBuilder;
 use boring::x509::verify::X509CheckFlags;
 use boring::x509::{X509, X509VerifyError};
 
-use super::algorithms::PEER_ALGORITHMS;
+use super::algorithms::{OWN_ALGORITHMS, PEER_ALGORITHMS, version};
+use super::ffi::add_credential;
 use super::pem::{self, PemError};
+use vocabulary::settings::TlsVersion;
 
 /// What is offered to an origin in ALPN (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +42,47 @@ impl fmt::Debug for OriginTls {
     }
 }
 
+/// What TLS to an origin is built from.
+#[derive(Debug, Clone, Copy)]
+pub struct OriginTlsSpec<'a> {
+    /// What its certificate must be for.
+    pub server_name: &'a str,
+    /// The CAs that may have signed that, in PEM.
+    pub ca_pem: &'a [u8],
+    /// The oldest version.
+    pub min_version: TlsVersion,
+    /// What is shown to an origin that asks for a certificate.
+    pub identity: Option<ClientIdentity<'a>>,
+}
+
+/// A certificate of ours with its key.
+#[derive(Clone, Copy)]
+pub struct ClientIdentity<'a> {
+    /// Chain in PEM, leaf first.
+    pub chain_pem: &'a [u8],
+    /// The leaf's private key in PEM.
+    pub key_pem: &'a [u8],
+}
+
+impl fmt::Debug for ClientIdentity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the key: what is debugged ends in logs.
+        f.debug_struct("ClientIdentity").finish_non_exhaustive()
+    }
+}
+
 /// Why TLS to an origin cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginTlsError {
     /// The CA bundle is not PEM certificates, or empty.
     #[error("the origin's CA bundle cannot be read: {0}")]
     Bundle(#[from] PemError),
+    /// Our own certificate or its key is not PEM.
+    #[error("the certificate for the origin cannot be read: {0}")]
+    Identity(PemError),
+    /// Our own key is not that of our certificate.
+    #[error("the key of the certificate for the origin is not that certificate's: {0}")]
+    Key(ErrorStack),
     /// BoringSSL would not take the settings.
     #[error("TLS to the origin cannot be set up: {0}")]
     Context(#[from] ErrorStack),
@@ -74,24 +111,26 @@ pub enum OriginFlaw {
 }
 
 impl OriginTls {
-    /// Builds a client context. `ca_pem` has the CAs that may have signed the origin's certificate;
-    /// `server_name` is what the certificate must be for.
+    /// Builds a client context.
     ///
     /// # Errors
-    /// The bundle is unreadable.
-    pub fn build(server_name: &str, ca_pem: &[u8]) -> Result<Self, OriginTlsError> {
+    /// The bundle is unreadable, or the certificate and the key are no pair.
+    pub fn build(spec: &OriginTlsSpec<'_>) -> Result<Self, OriginTlsError> {
         let mut builder = SslContextBuilder::new(SslMethod::tls())?;
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        builder.set_min_proto_version(Some(version(spec.min_version)))?;
         builder.set_verify_algorithm_prefs(&PEER_ALGORITHMS)?;
         builder.set_verify(SslVerifyMode::PEER);
         let mut store = X509StoreBuilder::new()?;
-        for certificate in &pem::certificates(ca_pem, pem::Use::Origins)? {
+        for certificate in &pem::certificates(spec.ca_pem, pem::Use::Origins)? {
             store.add_cert(certificate)?;
         }
         builder.set_cert_store_builder(store);
+        if let Some(identity) = &spec.identity {
+            show(&mut builder, identity)?;
+        }
         Ok(Self {
             context: builder.build(),
-            name: server_name.into(),
+            name: spec.server_name.into(),
         })
     }
 
@@ -112,7 +151,7 @@ impl OriginTls {
         }
     }
 
-    /// The same CAs, for an origin with another name.
+    /// The same CAs and the same certificate of ours, for an origin with another name.
     #[must_use]
     pub fn named(&self, server_name: &str) -> Self {
         Self {
@@ -143,6 +182,19 @@ impl OriginTls {
         }
         Ok(ssl)
     }
+}
+
+/// Has a certificate shown to an origin that asks for one.
+fn show(
+    builder: &mut SslContextBuilder,
+    identity: &ClientIdentity<'_>,
+) -> Result<(), OriginTlsError> {
+    let chain = pem::certificates(identity.chain_pem, pem::Use::Chain);
+    let chain = chain.map_err(OriginTlsError::Identity)?;
+    let key = pem::private_key(identity.key_pem).map_err(OriginTlsError::Identity)?;
+    let chain = chain.iter().map(|one| one.to_der());
+    let chain = chain.collect::<Result<Vec<_>, _>>()?;
+    add_credential(builder, &chain, &key, &OWN_ALGORITHMS, None).map_err(OriginTlsError::Key)
 }
 
 /// The DNS names and IP addresses of a certificate's subjectAltName, as people write them.

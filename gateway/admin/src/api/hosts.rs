@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::authorities::unasked;
-use super::origins::of_host;
+use super::origins::{of_host, shown_to};
 use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::http::fault::Fault;
@@ -28,7 +28,7 @@ use vocabulary::settings::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Create {
     name: String,
-    origin: OriginSpec,
+    origin: OriginPatch,
     #[serde(default)]
     mtls: Option<MtlsMode>,
     #[serde(default)]
@@ -165,7 +165,8 @@ fn shown(context: &Context, model: &Model, host: &HostRecord) -> Value {
         "tell_reason": host.client.tell_reason,
         "tls_min_version": host.tls_min_version,
         "request_body_max": host.request_body_max,
-        "origin": host.origin,
+        "origin": host.origin.shown(),
+        "origin_client_certificate": shown_to(&host.origin),
         "addresses": of_host(context, &host.name),
         "acme": host.acme,
         "acme_status": acme_status(context, model, host),
@@ -193,7 +194,7 @@ pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result
     )?;
     let new = NewHost {
         name: HostName::parse(&body.name)?,
-        origin: body.origin,
+        origin: body.origin.apply(&OriginSpec::default()),
         mtls: body.mtls,
         client: client.apply(&ClientSettings::default()),
         tls_min_version: body.tls_min_version,

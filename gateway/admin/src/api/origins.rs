@@ -13,7 +13,7 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
 use crate::http::scope::{ChangeInZone, InZone};
-use control::{Model, OriginPatch, OriginRecord, OriginSpec};
+use control::{Model, Moment, OriginPatch, OriginRecord, OriginSpec};
 use snapshot::origins::state::{Failure, WHOLE_SHARE};
 use snapshot::origins::{Address, Limit, OriginGroup};
 use vocabulary::hostname::HostName;
@@ -22,7 +22,7 @@ use vocabulary::hostname::HostName;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Create {
     name: String,
-    origin: OriginSpec,
+    origin: OriginPatch,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +71,24 @@ fn address(context: &Context, group: &OriginGroup, address: &Address, now: Insta
     })
 }
 
+/// What there is to know of the certificate that an origin is shown; `null` when it is shown none.
+pub(super) fn shown_to(origin: &OriginSpec) -> Value {
+    let shown = origin.client_certificate.as_ref();
+    let Some(details) = shown.and_then(|shown| shown.details().ok()) else {
+        return Value::Null;
+    };
+    json!({
+        "common_name": details.common_name,
+        "organization": details.organization,
+        "issuer": details.issuer,
+        "serial_number": details.serial_hex,
+        "fingerprint_sha256": details.fingerprint_sha256,
+        "signature": details.signature,
+        "issued_on": Moment::from_seconds(details.not_before).to_second(),
+        "expires_on": Moment::from_seconds(details.not_after).to_second(),
+    })
+}
+
 /// What an origin has at once, and who waits; `null` where there is no limit.
 fn limit(limit: Option<&Limit>) -> Value {
     let Some(limit) = limit else {
@@ -116,7 +134,8 @@ fn shown(context: &Context, model: &Model, origin: &OriginRecord) -> Value {
         "name": origin.name,
         "zone_id": origin.zone,
         "zone_name": zone,
-        "origin": origin.origin,
+        "origin": origin.origin.shown(),
+        "client_certificate": shown_to(&origin.origin),
         "used_by": origin.used_by(model),
         "addresses": addresses(context, &format!("{zone}/{}", origin.name)),
         "created_on": origin.created_on.to_string(),
@@ -163,7 +182,10 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
 
 pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result<Response, Fault> {
     let (origin, at) = at
-        .run_then_read(move |control, zone| control.create_origin(zone, &body.name, body.origin))
+        .run_then_read(move |control, zone| {
+            let origin = body.origin.apply(&OriginSpec::default());
+            control.create_origin(zone, &body.name, origin)
+        })
         .await?;
     let model = at.control().model();
     Ok(envelope::result(shown(at.context(), &model, &origin)))

@@ -139,6 +139,11 @@ fn with_origin<A: Ask>(
     };
     if let (Some(host), Some(spec)) = (host.as_object_mut(), origin.get("origin")) {
         host.insert("origin".into(), spec.clone());
+        let shown = origin.get("client_certificate").cloned();
+        host.insert(
+            "origin_client_certificate".into(),
+            shown.unwrap_or_default(),
+        );
     }
     Ok(host)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use snapshot::http::origin::Origin;
 use tls::{Alpn, HandshakeFailure, OriginFlaw, OriginTls, Session};
 
-use super::checks::coverage;
+use super::checks::{coverage, has_expired};
 use super::report::{Finding, State};
 use super::str_of;
 use crate::limits::DOCTOR_ORIGIN_TIMEOUT;
@@ -21,7 +21,11 @@ const CHECK: &str = "origin";
 
 pub(super) fn origin(host: &Value) -> Finding {
     let name = str_of(host, "name");
-    let spec = host.get("origin").cloned().unwrap_or_default();
+    let mut spec = host.get("origin").cloned().unwrap_or_default();
+    // Its key is with the gateway alone: what is asked for here is refused by an origin that insists.
+    let is_shown_one = spec
+        .as_object_mut()
+        .is_some_and(|spec| spec.remove("client_certificate").is_some());
     let url = str_of(&spec, "url").to_owned();
     let set = || format!("postern host set {name} --origin URL");
     let bad = |said: String, mend: String| Finding::new(CHECK, State::Bad, said, mend);
@@ -32,13 +36,16 @@ pub(super) fn origin(host: &Value) -> Finding {
     if let Some(name) = &spec.name {
         return bad(format!("the zone has no origin {name}"), set());
     }
-    let origins = match control::origins(&spec, &std::sync::Arc::default()) {
+    let origins = match control::origins(&spec, &std::sync::Arc::default(), None) {
         Ok(origins) => origins,
         Err(why) => return bad(format!("{url} cannot be used: {why}"), set()),
     };
+    if let Some(ended) = shown_has_ended(host) {
+        return ended;
+    }
     let mut found: Vec<Finding> = origins
         .iter()
-        .map(|one| address(name, &spec, one))
+        .map(|one| address(name, &spec, one, is_shown_one))
         .collect();
     let count = found.len();
     let bad_ones = found.iter().filter(|one| one.state == State::Bad).count();
@@ -60,6 +67,19 @@ pub(super) fn origin(host: &Value) -> Finding {
         Some(worst) => worst,
         None => bad("it has no address".into(), set()),
     }
+}
+
+/// A certificate that the origin is shown, and that it will not take.
+fn shown_has_ended(host: &Value) -> Option<Finding> {
+    let shown = host.get("origin_client_certificate")?;
+    if !has_expired(shown) {
+        return None;
+    }
+    let until = str_of(shown, "expires_on");
+    let said = format!("the certificate that it is shown expired on {until}");
+    let mend = "bring a new one: `--origin-client-cert FILE --origin-client-key FILE` of `postern host \
+                set`, or of `postern origin set`";
+    Some(Finding::new(CHECK, State::Bad, said, mend))
 }
 
 /// An address that takes connections, and gets no requests all the same.
@@ -92,7 +112,7 @@ fn out_of_use(host: &Value) -> Option<Finding> {
 }
 
 /// The check of one address.
-fn address(name: &str, spec: &OriginSpec, origin: &Origin) -> Finding {
+fn address(name: &str, spec: &OriginSpec, origin: &Origin, is_shown_one: bool) -> Finding {
     let url = &*origin.url;
     let set = || format!("postern host set {name} --origin URL");
     let bad = |said: String, mend: String| Finding::new(CHECK, State::Bad, said, mend);
@@ -125,6 +145,14 @@ fn address(name: &str, spec: &OriginSpec, origin: &Origin) -> Finding {
                 format!("its certificate names {wanted}, and is believed"),
             ),
         },
+        // Many say so with an alert in the handshake.
+        Err(Fault::Handshake(why)) if is_shown_one => Finding::new(
+            CHECK,
+            State::Doubt,
+            format!("{url} does not finish a TLS handshake without our certificate: {why}"),
+            "that may be as it should be: only the gateway has the key; its log and the metric \
+             `postern_origin_requests_failed_total` say whether requests fail",
+        ),
         Err(Fault::Handshake(why)) => bad(
             format!("{url} does not finish a TLS handshake: {why}"),
             format!(
@@ -342,6 +370,40 @@ mod tests {
             assert!(found.said.contains(said), "{what}: {}", found.said);
             assert!(found.mend.contains(mend), "{what}: {}", found.mend);
         }
+    }
+
+    #[test]
+    fn a_certificate_that_the_origin_is_shown_is_looked_at() {
+        let ca = Authority::root("origins");
+        let (port, served) = serve(Some(&ca.issue(&Spec::server(&["api.origin.test"]))));
+        let look = |expires: &str| {
+            origin(&json!({
+                "name": "a.test",
+                "origin": {
+                    "url": format!("https://127.0.0.1:{port}"), "server_name": "api.origin.test",
+                    "ca_pem": ca.pem(), "client_certificate": { "certificate": "PEM" },
+                },
+                "origin_client_certificate": { "expires_on": expires },
+            }))
+        };
+        let ended = look("2020-01-01T00:00:00Z");
+        assert_eq!(ended.state, State::Bad, "{}", ended.said);
+        assert!(ended.said.contains("expired on 2020"), "{}", ended.said);
+        let good = look("2120-01-01T00:00:00Z");
+        served.join().unwrap();
+        assert_eq!(good.state, State::Good, "{}", good.said);
+        // One that hangs up may want what only the gateway has.
+        let (port, served) = serve(None);
+        let found = origin(&json!({
+            "name": "a.test",
+            "origin": {
+                "url": format!("https://127.0.0.1:{port}"), "ca_pem": ca.pem(),
+                "client_certificate": { "certificate": "PEM" },
+            },
+        }));
+        served.join().unwrap();
+        assert_eq!(found.state, State::Doubt, "{}", found.said);
+        assert!(found.said.contains("without our certificate"), "{}", found.said);
     }
 
     #[test]

@@ -177,7 +177,7 @@ fn certificate(error: &X509Error) -> u32 {
         X509Error::OutlivesCa(_) => 1403,
         X509Error::Server(_) => 2200,
         X509Error::Authority(_) => 1411,
-        X509Error::Pem(_) => 1004,
+        X509Error::Origin(_) | X509Error::Pem(_) => 1004,
         X509Error::Crypto(_) => 1000,
     }
 }

@@ -103,6 +103,9 @@ pub(crate) fn redacted(record: &(impl Serialize + ?Sized)) -> Option<Value> {
             }
         }
     }
+    if let Some(key) = value.pointer_mut("/origin/client_certificate/key") {
+        *key = Value::from("…");
+    }
     Some(value)
 }
 

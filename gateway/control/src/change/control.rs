@@ -428,8 +428,7 @@ impl Shared {
     }
 
     /// Compiles anew, after what snapshots are made with has changed, and publishes. When that fails,
-    /// `restore` puts back what was there, and what held before stays in force. Idle connections to
-    /// addresses that origins do not have any more are let go of.
+    /// `restore` puts back what was there, and what held before stays in force.
     fn recompile(
         &self,
         writer: &mut Writer,
@@ -438,7 +437,6 @@ impl Shared {
         let host = writer.default_host.as_ref();
         match compile(&self.model.load(), host, &self.seal, &writer.parts) {
             Ok((snapshot, parts)) => {
-                writer.parts.retire_addresses(&parts);
                 self.publish(writer, snapshot, parts);
                 Ok(())
             }
@@ -456,8 +454,11 @@ impl Shared {
         }
     }
 
+    /// Has workers take a snapshot. Idle connections to addresses that no origin has any more are let go
+    /// of.
     pub(in crate::change) fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
         self.published.publish(snapshot, Instant::now());
+        writer.parts.retire_addresses(&parts);
         let old = std::mem::replace(&mut writer.parts, parts);
         writer.retired.extend(old.programs_not_in(&writer.parts));
         drop(old);

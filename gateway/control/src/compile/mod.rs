@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 use boring::x509::X509;
 
-use self::origin::names::{Names, retire};
-use self::origin::{OriginError, group, system_bundle_hash};
+use self::origin::names::Names;
+use self::origin::standing::Standing;
+use self::origin::{OriginError, Outside, group, system_bundle_hash};
 use self::phases::PhaseParts;
 use self::rules::{Compiled, compiled};
 use self::site::{SiteKey, site};
@@ -135,6 +136,8 @@ pub(crate) struct Parts {
     system_bundle: u64,
     /// What names of origins mean.
     names: Arc<Names>,
+    /// Which connections to origins may go on.
+    standing: Arc<Standing>,
     /// What ACME servers are shown.
     challenges: Arc<Challenges>,
 }
@@ -148,6 +151,18 @@ fn anew<K: Clone + Eq + Hash>(origins: &HashMap<K, KnownOrigin>) -> HashMap<K, K
     let all = origins.iter();
     all.map(|(key, (_, group))| (key.clone(), (None, group.clone())))
         .collect()
+}
+
+/// The groups that have become others.
+fn left_out<'g, K: Eq + Hash>(
+    before: &'g HashMap<K, KnownOrigin>,
+    now: &'g HashMap<K, KnownOrigin>,
+) -> impl Iterator<Item = &'g Arc<OriginGroup>> {
+    let groups = before.iter().filter(|(key, (_, before))| {
+        let now = now.get(*key);
+        now.is_none_or(|(_, now)| !Arc::ptr_eq(before, now))
+    });
+    groups.map(|(_, (_, group))| group)
 }
 
 impl Parts {
@@ -206,19 +221,12 @@ impl Parts {
         self.names.clone()
     }
 
-    /// Tells who keeps connections to addresses that origins do not have any more, as their names mean
-    /// others.
+    /// Tells who keeps connections to addresses that no origin has any more.
     pub(crate) fn retire_addresses(&self, now: &Self) {
-        for (name, (_, before)) in &self.origins {
-            if let Some((_, now)) = now.origins.get(name) {
-                retire(before, now);
-            }
-        }
-        for (name, (_, before)) in &self.zone_origins {
-            if let Some((_, now)) = now.zone_origins.get(name) {
-                retire(before, now);
-            }
-        }
+        let left = left_out(&self.origins, &now.origins);
+        let left = left.chain(left_out(&self.zone_origins, &now.zone_origins));
+        let there = now.origins.values().chain(now.zone_origins.values());
+        now.standing.retire(left, there.map(|(_, group)| group));
     }
 
     /// The system's CA bundle when it was read last, by its hash.
@@ -263,6 +271,7 @@ impl Parts {
             staples: other.staples.clone(),
             system_bundle: other.system_bundle,
             names: other.names.clone(),
+            standing: other.standing.clone(),
             challenges: other.challenges.clone(),
             ..Self::default()
         }
@@ -288,8 +297,22 @@ impl Parts {
         }
     }
 
+    fn outside<'a>(&'a self, seal: &'a Seal) -> Outside<'a> {
+        Outside {
+            reach: &self.reach,
+            names: &self.names,
+            seal,
+            standing: &self.standing,
+        }
+    }
+
     /// Takes over, or makes, the origins of zones.
-    fn zone_origins(&mut self, model: &Model, last: &Self) -> Result<(), CompileError> {
+    fn zone_origins(
+        &mut self,
+        model: &Model,
+        seal: &Seal,
+        last: &Self,
+    ) -> Result<(), CompileError> {
         for (key, record) in model.origins.iter() {
             let known = last.zone_origins.get(key);
             let made = match known {
@@ -300,8 +323,7 @@ impl Parts {
                     let zone = zone.map_or("", |zone| zone.name.as_str());
                     let label = format!("{zone}/{}", record.name);
                     let whose = (record.zone, &*label);
-                    let outside = (&self.reach, &*self.names);
-                    let made = group(&record.origin, whose, outside, before);
+                    let made = group(&record.origin, whose, &self.outside(seal), before);
                     Arc::new(made.map_err(|why| CompileError::ZoneOrigin {
                         name: record.name.clone(),
                         why,
@@ -333,6 +355,7 @@ impl Parts {
     fn origin(
         &mut self,
         record: &HostRecord,
+        seal: &Seal,
         last: &Self,
     ) -> Result<Arc<OriginGroup>, CompileError> {
         if let Some(name) = &record.origin.name {
@@ -345,8 +368,8 @@ impl Parts {
             known => {
                 let before = known.map(|(_, group)| &**group);
                 let whose = (record.zone, record.name.as_str());
-                let outside = (&self.reach, &*self.names);
-                let made = match group(&record.origin, whose, outside, before) {
+                let outside = self.outside(seal);
+                let made = match group(&record.origin, whose, &outside, before) {
                     Err(OriginError::Tls(why)) => {
                         let bundle = record.origin.ca_pem.as_deref().and_then(as_once_read);
                         let Some(bundle) = bundle else {
@@ -360,7 +383,7 @@ impl Parts {
                             ca_pem: Some(bundle),
                             ..record.origin.clone()
                         };
-                        group(&spec, whose, outside, before)
+                        group(&spec, whose, &outside, before)
                     }
                     made => made,
                 };
@@ -406,6 +429,7 @@ pub(crate) fn compile(
         staples: last.staples.clone(),
         system_bundle: last.system_bundle,
         names: last.names.clone(),
+        standing: last.standing.clone(),
         challenges: last.challenges.clone(),
         ..Parts::default()
     };
@@ -432,9 +456,9 @@ pub(crate) fn compile(
         };
         parts.rulesets.insert(id, compiled);
     }
-    parts.zone_origins(model, last)?;
+    parts.zone_origins(model, seal, last)?;
     let mut phases = std::mem::take(&mut parts.phases);
-    phases.name_origins(model, &mut parts, last)?;
+    phases.name_origins(model, &mut parts, seal, last)?;
     parts.phases = phases;
     let lookup = Lookup::new(model);
     for record in model.hosts.values() {
@@ -460,7 +484,7 @@ pub(crate) fn compile(
             _ => Arc::new(site(record, &certificates, &key, seal, &trust)?),
         };
         parts.sites.insert(record.name.clone(), (key, site.clone()));
-        let origin = parts.origin(record, last)?;
+        let origin = parts.origin(record, seal, last)?;
         let custom = (record.zone, Phase::HttpRequestFirewallCustom);
         let ruleset = model.rulesets.get(&custom);
         let rules = ruleset

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::compile::{CompileError, FieldError, Parts};
 use crate::model::id::Id;
 use crate::model::{Model, Phase, RuleRecord, Ruleset};
+use crate::store::seal::Seal;
 use rules::{Lists, RuleError};
 use snapshot::http::reach::Reach;
 use snapshot::phases::{
@@ -186,6 +187,7 @@ impl PhaseParts {
         &mut self,
         model: &Model,
         parts: &mut Parts,
+        seal: &Seal,
         last: &Parts,
     ) -> Result<(), CompileError> {
         for (ruleset, routes) in self.routes.0.values() {
@@ -193,7 +195,9 @@ impl PhaseParts {
             for host in model.hosts_of(ruleset.zone) {
                 let name = host.name.as_str();
                 if routes.hosts().any(|wanted| wanted == name) {
-                    named.hosts.insert(name.into(), parts.origin(host, last)?);
+                    named
+                        .hosts
+                        .insert(name.into(), parts.origin(host, seal, last)?);
                 }
             }
             for name in routes.origins() {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::change::error::ChangeError;
 use crate::change::{Control, Reads};
+use crate::compile::origin::key_of_certificate;
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
 use crate::model::{
@@ -92,6 +93,22 @@ pub(super) fn origin(origin: &OriginSpec) -> OriginPatch {
         confined: all.confined.filter(|confined| *confined),
         ..all
     }
+}
+
+/// The same with the key of the certificate that it is shown, when that can be opened.
+fn origin_with_key(
+    spec: &OriginSpec,
+    zone: Id,
+    keys: Option<&Seal>,
+) -> Result<OriginPatch, ChangeError> {
+    let mut patch = origin(spec);
+    let shown = patch.client_certificate.as_mut().and_then(Option::as_mut);
+    if let (Some(shown), Some(seal)) = (shown, keys) {
+        let key = key_of_certificate(spec, zone, seal);
+        let key = key.map_err(|why| ChangeError::invalid("origin", why.to_string()))?;
+        shown.private_key = key.map(Into::into);
+    }
+    Ok(patch)
 }
 
 pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
@@ -187,21 +204,27 @@ fn zone(
         let rules = found.into_iter().flat_map(|found| &found.rules);
         Some(rules.map(|found| rule(found)).collect())
     };
+    let origins = model.origins_of(id).map(|found| {
+        Ok(OriginDocument {
+            name: found.name.clone(),
+            origin: Some(origin_with_key(&found.origin, id, keys)?),
+        })
+    });
+    let origins = origins.collect::<Result<Vec<_>, ChangeError>>()?;
+    let hosts = model.hosts_of(id).map(|found| {
+        Ok(HostDocument {
+            origin: Some(origin_with_key(&found.origin, id, keys)?),
+            ..host(model, found)
+        })
+    });
+    let hosts = hosts.collect::<Result<Vec<_>, ChangeError>>()?;
     Ok(ZoneDocument {
         name: name.to_owned(),
         managed_authorities: managed,
         server_certificates: Some(server_certificates),
         associations: Some(associations),
-        origins: Some(
-            model
-                .origins_of(id)
-                .map(|found| OriginDocument {
-                    name: found.name.clone(),
-                    origin: Some(origin(&found.origin)),
-                })
-                .collect(),
-        ),
-        hosts: Some(model.hosts_of(id).map(|found| host(model, found)).collect()),
+        origins: Some(origins),
+        hosts: Some(hosts),
         ruleset: ruleset
             .filter(|found| found.name != DEFAULT_NAME || !found.description.is_empty())
             .map(|found| RulesetDocument {

@@ -37,7 +37,7 @@ impl Apply<'_> {
         let mut origin = wanted.origin.clone().unwrap_or_default();
         let part = |error: ChangeError| {
             let field = match &error {
-                ChangeError::Invalid { field, .. } => field.to_string(),
+                ChangeError::Invalid { field, .. } => field.replace('.', "/"),
                 _ => "name".into(),
             };
             error.at(at(pointer, field))
@@ -104,7 +104,13 @@ impl Apply<'_> {
     pub(super) fn origin(&mut self, zone: Id, wanted: &OriginDocument, pointer: &str) -> Step {
         let name = &wanted.name;
         let said = wanted.origin.clone().unwrap_or_default();
-        let place = at(pointer, "origin");
+        let refused = |error: ChangeError| match &error {
+            ChangeError::Invalid { field, .. } if field.starts_with("origin.") => {
+                let field = field.replace('.', "/");
+                error.at(at(pointer, field))
+            }
+            _ => error.at(at(pointer, "origin")),
+        };
         let Some(known) = self.model().origin(zone, name).cloned() else {
             let new = said.apply(&OriginSpec::default());
             let made = self.control.create_origin(zone, name, new);
@@ -112,7 +118,7 @@ impl Apply<'_> {
                 ChangeError::Invalid { field, .. } if field == "name" => {
                     error.at(at(pointer, "name"))
                 }
-                _ => error.at(place),
+                _ => refused(error),
             });
         };
         let patch = said.of_news(&known.origin);
@@ -120,6 +126,6 @@ impl Apply<'_> {
             return Ok(());
         }
         let changed = self.control.update_origin(zone, name, patch);
-        changed.map(drop).map_err(|error| error.at(place))
+        changed.map(drop).map_err(refused)
     }
 }

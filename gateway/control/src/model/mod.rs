@@ -16,6 +16,7 @@ pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod moment;
 pub(crate) mod origin;
+pub(crate) mod origin_certificate;
 pub(crate) mod revocation;
 pub(crate) mod revocation_reason;
 pub(crate) mod rule_diff;
@@ -39,6 +40,7 @@ pub use self::origin::{
     AddressSpec, EjectionSpec, HealthKind, HealthSpec, LimitsSpec, OriginPatch, OriginRecord,
     OriginSpec, TimeoutsSpec,
 };
+pub use self::origin_certificate::{BroughtKey, OriginCertificate, OriginCertificatePatch};
 use self::revocation::{CrlRecord, Revoked};
 pub use self::ruleset::{Phase, RuleRecord, Ruleset};
 pub use self::server_certificate::{ServerCertificate, ServerCertificateSource, ServerKey};

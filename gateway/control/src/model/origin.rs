@@ -5,8 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::id::Id;
 use crate::model::moment::Moment;
+use crate::model::origin_certificate::{OriginCertificate, OriginCertificatePatch};
 use crate::model::{Model, Phase};
-use vocabulary::settings::{Balance, OriginProtocol};
+use vocabulary::settings::{Balance, OriginProtocol, TlsVersion};
 
 /// Where permitted requests go, as it was asked for. One of `url`, `addresses` and `name` says where.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,6 +58,12 @@ pub struct OriginSpec {
     /// CAs that may have signed the origin's certificate, in PEM; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
+    /// What is shown to the origin where it asks for a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<OriginCertificate>,
+    /// The oldest TLS version; 1.2 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_min_version: Option<TlsVersion>,
     /// A token of a zone set it, so that it may not be what only this machine reaches; see
     /// `control.private_origins`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -70,6 +77,24 @@ impl OriginSpec {
         let several = self.addresses.iter();
         let several = several.map(|one| (one.url.as_str(), one.weight));
         single.into_iter().chain(several)
+    }
+
+    /// As it may be shown: what is secret is left out, and everything that is taken back is there.
+    #[must_use]
+    pub fn shown(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Shown {
+            #[serde(flatten)]
+            spec: OriginSpec,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            client_certificate: Option<OriginCertificatePatch>,
+        }
+        let mut spec = self.clone();
+        let client_certificate = spec.client_certificate.take().map(Into::into);
+        Shown {
+            spec,
+            client_certificate,
+        }
     }
 
     /// Whether two are at the same place.
@@ -268,6 +293,12 @@ pub struct OriginPatch {
     /// See [`OriginSpec::ca_pem`].
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<Option<String>>,
+    /// See [`OriginSpec::client_certificate`].
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Option<OriginCertificatePatch>>,
+    /// See [`OriginSpec::tls_min_version`].
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub tls_min_version: Option<Option<TlsVersion>>,
     /// See [`OriginSpec::confined`]. Absent, it stays while the place does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confined: Option<bool>,
@@ -331,6 +362,11 @@ impl OriginPatch {
             host_header: self.host_header.unwrap_or(base.host_header),
             server_name: self.server_name.unwrap_or(base.server_name),
             ca_pem: self.ca_pem.unwrap_or(base.ca_pem),
+            client_certificate: match self.client_certificate {
+                Some(said) => said.map(|said| said.apply(base.client_certificate.as_ref())),
+                None => base.client_certificate,
+            },
+            tls_min_version: self.tls_min_version.unwrap_or(base.tls_min_version),
         }
     }
 }
@@ -354,6 +390,8 @@ impl From<OriginSpec> for OriginPatch {
             host_header: Some(spec.host_header),
             server_name: Some(spec.server_name),
             ca_pem: Some(spec.ca_pem),
+            client_certificate: Some(spec.client_certificate.map(Into::into)),
+            tls_min_version: Some(spec.tls_min_version),
             confined: Some(spec.confined),
         }
     }

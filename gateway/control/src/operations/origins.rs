@@ -8,11 +8,16 @@ use std::sync::Arc;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
-use crate::compile::origin::{check_reach, origins};
+use crate::compile::origin::{check_reach, key_of_certificate, origins};
 use crate::limits::{ORIGIN_NAME_BYTES_MAX, ORIGINS_MAX};
 use crate::model::id::Id;
-use crate::model::{Model, OriginPatch, OriginRecord, OriginSpec};
+use crate::model::secret::Secret;
+use crate::model::{Model, OriginCertificate, OriginPatch, OriginRecord, OriginSpec};
 use crate::operations::hosts::zone_of;
+use crate::pki::origin_chain::{OriginChain, read_key};
+use crate::pki::x509::{Details, X509Error};
+use crate::store::seal::origin_certificate_purpose;
+use tls::pem;
 
 /// Checks an origin that is about to be set in a zone. What a tenant sets is confined from then on.
 pub(crate) fn new_origin(
@@ -42,11 +47,85 @@ pub(crate) fn new_origin(
     spec.confined |= draft.intent().tenant;
     let refuse = |why: String| ChangeError::invalid("origin", why);
     let reach = draft.shared().reach.load_full();
-    let made = origins(&spec, &reach).map_err(|why| refuse(why.to_string()))?;
+    if let Some(brought) = spec.client_certificate.take() {
+        spec.client_certificate = Some(settled(draft, zone, brought)?);
+    }
+    let key =
+        key_of_certificate(&spec, zone, draft.seal()).map_err(|why| refuse(why.to_string()))?;
+    let made = origins(&spec, &reach, key.as_ref()).map_err(|why| refuse(why.to_string()))?;
     for one in &made {
         check_reach(one).map_err(|why| refuse(why.to_string()))?;
     }
     Ok(spec)
+}
+
+impl OriginCertificate {
+    /// What people want to know of it.
+    ///
+    /// # Errors
+    /// What is kept cannot be read.
+    pub fn details(&self) -> Result<Details, X509Error> {
+        let leaf = pem::certificate(self.certificate.as_bytes())?;
+        Details::of(&leaf)
+    }
+}
+
+/// A certificate for an origin with its key sealed. One that the origin has already is not sealed again.
+fn settled(
+    draft: &Draft<'_>,
+    zone: Id,
+    one: OriginCertificate,
+) -> Result<OriginCertificate, ChangeError> {
+    let refuse = |why: String| ChangeError::invalid("origin.client_certificate", why);
+    let (key, brought) = (&one.key, &one.brought);
+    if key.is_some() && brought.is_none() && one.not_after != 0 {
+        // Another part of the origin changes: this stays, even when it has expired.
+        return Ok(one);
+    }
+    let known = match key {
+        None => None,
+        Some(sealed) => {
+            let purpose = origin_certificate_purpose(zone, &one.public_key);
+            Some((sealed, draft.seal().open_sealed(&purpose, sealed)?))
+        }
+    };
+    let known_text = known.as_ref().map(|(_, key)| key.reveal_text());
+    let text = match (brought, known_text) {
+        (Some(brought), _) => brought.text(),
+        (None, Some(known)) => known,
+        (None, None) => {
+            let why = "its private key is needed, since the origin does not have it: say `private_key` too";
+            return Err(refuse(why.to_owned()));
+        }
+    };
+    let private = read_key(text).map_err(|why| refuse(why.to_string()))?;
+    let chain = OriginChain::parse(&one.certificate, &private, draft.now).map_err(|error| {
+        let why = error.to_string();
+        match brought {
+            // It may be that the key was just forgotten.
+            None => refuse(format!(
+                "{why}; the key is the one that the origin has: for another one, say `private_key` too"
+            )),
+            Some(_) => refuse(why),
+        }
+    })?;
+    let key = match known {
+        Some((sealed, _)) if chain.public_key == one.public_key => sealed.clone(),
+        _ => {
+            let purpose = origin_certificate_purpose(zone, &chain.public_key);
+            let text = private
+                .private_key_to_pem_pkcs8()
+                .map_err(X509Error::from)?;
+            draft.seal().seal(&purpose, Secret::new(text).reveal())?
+        }
+    };
+    Ok(OriginCertificate {
+        certificate: chain.chain_pem,
+        not_after: chain.details.not_after,
+        public_key: chain.public_key,
+        key: Some(key),
+        brought: None,
+    })
 }
 
 fn check_name(name: &str) -> Result<(), ChangeError> {
@@ -133,8 +212,13 @@ impl<A: Changes> Control<A> {
             if origin == found.origin {
                 return Ok(found);
             }
+            let origin = addressed(draft, zone, origin)?;
+            if origin == found.origin {
+                // A key that the origin has already.
+                return Ok(found);
+            }
             let changed = Arc::new(OriginRecord {
-                origin: addressed(draft, zone, origin)?,
+                origin,
                 modified_on: draft.now,
                 ..(*found).clone()
             });

@@ -7,6 +7,7 @@
 use boring::hash::MessageDigest;
 use boring::pkey::{HasPublic, Id as KeyId, PKeyRef};
 use boring::x509::X509;
+use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::limits::{CHAIN_CERTIFICATES_MAX, PEM_BYTES_MAX};
@@ -60,27 +61,12 @@ impl ServerChain {
             Err(why) => return refused(format!("its key: {why}")),
         };
         check_strength(&key)?;
-        let matches = |certificate: &X509| {
-            certificate
-                .public_key()
-                .is_ok_and(|public| public.public_eq(&key))
+        let ordered = in_order(certificates, &key)?;
+        let Some(leaf) = ordered.first() else {
+            return refused("it is empty");
         };
-        let (mut leaves, mut rest): (Vec<X509>, Vec<X509>) =
-            certificates.into_iter().partition(matches);
-        let Some(leaf) = leaves.pop() else {
-            return refused("the private key does not belong to any certificate of the chain");
-        };
-        let print = |one: &X509| one.digest(MessageDigest::sha256()).map(|sum| sum.to_vec());
-        let same = print(&leaf)?;
-        for other in &leaves {
-            if print(other)? != same {
-                return refused(
-                    "it has two certificates for the private key; leave the older one out",
-                );
-            }
-        }
-        let details = Details::of(&leaf)?;
-        check_leaf(&leaf, &details, now)?;
+        let details = Details::of(leaf)?;
+        check_leaf(leaf, &details, now)?;
         let names: Vec<HostName> = details
             .dns_names
             .iter()
@@ -91,32 +77,66 @@ impl ServerChain {
                 "it names no host: subjectAltName has no DNS name (a common name alone is not looked at)",
             );
         }
-        let mut ordered = vec![leaf];
-        while let Some(current) = ordered.last() {
-            let issuer = rest
-                .iter()
-                .position(|candidate| candidate.issued(current) == Ok(()));
-            match issuer {
-                Some(position) => ordered.push(rest.swap_remove(position)),
-                None => break,
-            }
-        }
-        if let Some(stranger) = rest.first() {
-            let subject = Details::of(stranger)?.common_name;
-            return refused(format!("`{subject}` does not belong to the leaf's chain"));
-        }
-        let mut pem = Vec::new();
-        for certificate in &ordered {
-            pem.extend(certificate.to_pem()?);
-        }
         Ok(Self {
-            chain_pem: String::from_utf8_lossy(&pem).into_owned(),
+            chain_pem: to_text(&ordered)?,
             key_pem: Secret::new(key.private_key_to_pem_pkcs8()?),
             key_type: key_type_of(&key),
             names,
             details,
         })
     }
+}
+
+/// Puts a chain into the order of the wire: the one certificate of this key first, each followed by its
+/// issuer.
+///
+/// # Errors
+/// [`X509Error::Server`]: there is none of this key, or two, or one that belongs to no other.
+pub(super) fn in_order<T: HasPublic>(
+    certificates: Vec<X509>,
+    key: &PKeyRef<T>,
+) -> Result<Vec<X509>, X509Error> {
+    let matches = |certificate: &X509| {
+        certificate
+            .public_key()
+            .is_ok_and(|public| public.public_eq(key))
+    };
+    let (mut leaves, mut rest): (Vec<X509>, Vec<X509>) =
+        certificates.into_iter().partition(matches);
+    let Some(leaf) = leaves.pop() else {
+        return refused("the private key does not belong to any certificate of the chain");
+    };
+    let print = |one: &X509| one.digest(MessageDigest::sha256()).map(|sum| sum.to_vec());
+    let same = print(&leaf)?;
+    for other in &leaves {
+        if print(other)? != same {
+            return refused("it has two certificates for the private key; leave the older one out");
+        }
+    }
+    let mut ordered = vec![leaf];
+    while let Some(current) = ordered.last() {
+        let issuer = rest
+            .iter()
+            .position(|candidate| candidate.issued(current) == Ok(()));
+        match issuer {
+            Some(position) => ordered.push(rest.swap_remove(position)),
+            None => break,
+        }
+    }
+    if let Some(stranger) = rest.first() {
+        let subject = Details::of(stranger)?.common_name;
+        return refused(format!("`{subject}` does not belong to the leaf's chain"));
+    }
+    Ok(ordered)
+}
+
+/// A chain as PEM.
+pub(super) fn to_text(chain: &[X509]) -> Result<String, X509Error> {
+    let mut pem = Vec::new();
+    for certificate in chain {
+        pem.extend(certificate.to_pem()?);
+    }
+    Ok(String::from_utf8_lossy(&pem).into_owned())
 }
 
 fn key_type_of<T: HasPublic>(key: &PKeyRef<T>) -> ServerKey {
@@ -137,6 +157,15 @@ pub(crate) fn key_type(chain_pem: &str) -> Result<ServerKey, X509Error> {
 }
 
 fn check_leaf(leaf: &X509, details: &Details, now: Moment) -> Result<(), X509Error> {
+    check_time(details, now)?;
+    if !allows(leaf, |usage| usage.server_auth)? {
+        return refused("its extendedKeyUsage does not allow serverAuth");
+    }
+    Ok(())
+}
+
+/// Whether a certificate may be shown now.
+pub(super) fn check_time(details: &Details, now: Moment) -> Result<(), X509Error> {
     if details.not_after <= now.seconds() {
         return refused(format!(
             "it expired on {}",
@@ -150,16 +179,22 @@ fn check_leaf(leaf: &X509, details: &Details, now: Moment) -> Result<(), X509Err
             Moment::from_seconds(details.not_before).to_second()
         ));
     }
+    Ok(())
+}
+
+/// Whether the extendedKeyUsage of a certificate allows something; without one everything is allowed.
+pub(super) fn allows(
+    leaf: &X509,
+    what: impl Fn(&ExtendedKeyUsage<'_>) -> bool,
+) -> Result<bool, X509Error> {
     let der = leaf.to_der()?;
     let Ok((_, parsed)) = X509Certificate::from_der(&der) else {
         return refused("the leaf cannot be parsed");
     };
-    if let Ok(Some(eku)) = parsed.extended_key_usage()
-        && !(eku.value.server_auth || eku.value.any)
-    {
-        return refused("its extendedKeyUsage does not allow serverAuth");
-    }
-    Ok(())
+    Ok(match parsed.extended_key_usage() {
+        Ok(Some(usage)) => usage.value.any || what(usage.value),
+        _ => true,
+    })
 }
 
 #[cfg(test)]

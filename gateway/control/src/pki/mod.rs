@@ -6,5 +6,6 @@ pub(crate) mod chain;
 pub(crate) mod crl;
 pub(crate) mod csr;
 pub(crate) mod details;
+pub(crate) mod origin_chain;
 pub(crate) mod uploaded_crl;
 pub(crate) mod x509;

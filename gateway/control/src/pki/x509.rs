@@ -59,6 +59,9 @@ pub enum X509Error {
     /// A server certificate that cannot serve.
     #[error("the server certificate is refused: {0}")]
     Server(String),
+    /// A certificate that cannot be shown to an origin.
+    #[error("the certificate for the origin is refused: {0}")]
+    Origin(String),
     /// A CA that cannot be believed.
     #[error("the CA certificate is refused: {0}")]
     Authority(String),

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use boring::symm::{Cipher, decrypt_aead, encrypt_aead};
 
 use crate::limits::KEY_FILE_BYTES_MAX;
-use crate::model::id::Uuid;
+use crate::model::id::{Id, Uuid};
 use crate::model::secret::{Sealed, Secret};
 use vocabulary::file::read_regular;
 
@@ -261,6 +261,11 @@ pub(crate) fn authority_purpose(id: Uuid) -> String {
 /// What a server key is sealed for.
 pub(crate) fn server_certificate_purpose(id: Uuid) -> String {
     format!("server/{id}")
+}
+
+/// What the key of a certificate that is shown to origins is sealed for: a zone, and the public key.
+pub(crate) fn origin_certificate_purpose(zone: Id, public_key: &str) -> String {
+    format!("origin/{zone}/{public_key}")
 }
 
 /// What the key of an account at an ACME server is sealed for.

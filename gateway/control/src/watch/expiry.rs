@@ -26,6 +26,8 @@ vocabulary::words! {
         Client = "client",
         /// A server certificate that a host presents.
         Server = "server",
+        /// A certificate of ours that an origin is shown.
+        Origin = "origin",
         /// A zone's own CA.
         CaManaged = "ca_managed",
         /// A CA that a user brought; of a bundle, the certificate that ends first.
@@ -122,6 +124,24 @@ impl<A: Reads> Control<A> {
                 end: certificate.not_after,
                 from_stage,
             });
+        }
+        let of_zones = model.origins.values().map(|one| {
+            let zone = model.zones.get(&one.zone);
+            let zone = zone.map_or("", |zone| zone.name.as_str());
+            (format!("{zone}/{}", one.name), &one.origin)
+        });
+        let of_hosts = model.hosts.values();
+        let of_hosts = of_hosts.map(|host| (host.name.to_string(), &host.origin));
+        for (name, origin) in of_zones.chain(of_hosts) {
+            if let Some(shown) = &origin.client_certificate {
+                all.push(Single {
+                    kind: ExpiryKind::Origin,
+                    of: name.clone(),
+                    name,
+                    end: shown.not_after,
+                    from_stage: 0,
+                });
+            }
         }
         for authority in model.authorities.values() {
             all.push(Single {

@@ -21,8 +21,9 @@ use tokio::net::TcpStream;
 
 use crate::limits::{ACME_ANSWER_BYTES_MAX, ACME_REQUEST_TIMEOUT, ACME_RETRY_AFTER_MAX};
 use control::OriginError;
-use tls::{Alpn, OriginTls, OriginTlsError};
+use tls::{Alpn, OriginTls, OriginTlsError, OriginTlsSpec};
 use vocabulary::file::read_regular;
+use vocabulary::settings::TlsVersion;
 
 tokio::task_local! {
     /// For how long the server has asked this task to leave it alone (429, 503).
@@ -116,7 +117,12 @@ impl Client {
         Ok(Self {
             host: name.into(),
             port: port_of(&uri),
-            tls: OriginTls::build(name, &bundle)?,
+            tls: OriginTls::build(&OriginTlsSpec {
+                server_name: name,
+                ca_pem: &bundle,
+                min_version: TlsVersion::default(),
+                identity: None,
+            })?,
         })
     }
 

@@ -35,7 +35,7 @@ pub struct Origin {
     pub reach: Option<Arc<Reach>>,
     /// Replaces the `Host` that the client sent; `None` passes the client's on.
     pub host_header: Option<HeaderValue>,
-    /// Its name means other addresses by now: connections to it serve no further request.
+    /// No origin has it any more: connections to it serve no further request.
     pub gone: Arc<AtomicBool>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::schema::{Schema, closed, count, flag, list, object, text, words};
 use super::certificates::server_key;
+use super::origins::shown_certificate;
 use super::{Named, host_name, id, named, pem, time, uuid};
 use control::limits::{DESCRIPTION_BYTES_MAX, PEM_BYTES_MAX, TOKEN_DAYS_MAX};
 use fetch::AcmeState;
@@ -116,6 +117,7 @@ fn hosts() -> Vec<Named> {
             list(named("OriginAddress"))
                 .about("How the origin's addresses are; none of a host that is not served"),
         )
+        .has("origin_client_certificate", shown_certificate())
         .has("acme", acme())
         .has("acme_status", acme_status().or_null())
         .has("certificate_id", certificate().or_null())

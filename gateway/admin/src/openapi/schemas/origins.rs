@@ -10,7 +10,7 @@ use control::limits::{
 use snapshot::limits::{ADDRESS_WEIGHT_MAX, ADDRESSES_MAX, ORIGIN_QUEUE_MAX};
 use snapshot::origins::Failure;
 use snapshot::origins::state::Health;
-use vocabulary::settings::Balance;
+use vocabulary::settings::{Balance, TlsVersion};
 
 fn name() -> Schema {
     text()
@@ -220,6 +220,43 @@ fn limit_state() -> Schema {
         .into()
 }
 
+fn client_certificate() -> Schema {
+    closed()
+        .has(
+            "certificate",
+            pem("The chain, in any order").characters(PEM_BYTES_MAX),
+        )
+        .may_have(
+            "private_key",
+            pem("The private key of the chain's leaf. Never shown; not needed as long as the origin has it")
+                .characters(PEM_BYTES_MAX),
+        )
+        .about("What is shown to an https origin that asks for a certificate; it may ask for none")
+        .into()
+}
+
+fn tls_min_version() -> Schema {
+    words(TlsVersion::ALL.map(TlsVersion::as_str))
+        .about("The oldest TLS version towards an https origin (1.2 unless said)")
+}
+
+/// What there is to know of the certificate that an origin is shown.
+pub(super) fn shown_certificate() -> Schema {
+    let shown = object()
+        .has_texts([
+            "common_name",
+            "organization",
+            "issuer",
+            "serial_number",
+            "fingerprint_sha256",
+            "signature",
+        ])
+        .has("issued_on", time())
+        .has("expires_on", time())
+        .about("The certificate that the origin is shown");
+    Schema::from(shown).or_null()
+}
+
 pub(super) fn schemas() -> Vec<Named> {
     let protocol = || words(["auto", "http1", "http2"]);
     let of_zone = || name().about("An origin of the host's zone, which says everything else");
@@ -246,6 +283,8 @@ pub(super) fn schemas() -> Vec<Named> {
             pem("The CAs that the origin's certificate may come from, if not the system's")
                 .characters(PEM_BYTES_MAX),
         )
+        .takes("client_certificate", client_certificate())
+        .takes("tls_min_version", tls_min_version())
         .takes(
             "confined",
             flag().about(
@@ -270,6 +309,8 @@ pub(super) fn schemas() -> Vec<Named> {
         .takes("host_header", text())
         .takes("server_name", text())
         .takes("ca_pem", text().characters(PEM_BYTES_MAX))
+        .takes("client_certificate", client_certificate())
+        .takes("tls_min_version", tls_min_version())
         .takes("confined", flag())
         .about(
             "What is left out stays as it is; `null` takes it away. Where requests go is said anew as \
@@ -316,6 +357,7 @@ pub(super) fn schemas() -> Vec<Named> {
         .has("zone_id", id())
         .has("zone_name", host_name())
         .has("origin", named("Origin"))
+        .has("client_certificate", shown_certificate())
         .has(
             "used_by",
             list(text()).about("What sends requests to it: hosts and origin rules"),

@@ -298,6 +298,14 @@ async fn cas(world: &World, zone: &str, account: &str) {
 async fn hosts(world: &World, zone: &str) {
     let own = format!("/postern/v1/zones/{zone}/hosts");
     let all = "/postern/v1/hosts";
+    let pulls = fixtures::pki::Authority::root("pulls");
+    let pull = pulls.client("pull");
+    let body = json!({"name": "pulled.example.test", "origin": {"url": "https://127.0.0.1:9",
+        "ca_pem": pulls.pem(), "tls_min_version": "1.3",
+        "client_certificate": {"certificate": pull.chain_pem(), "private_key": pull.key_pem()}}});
+    world.ok("POST", &own, body).await;
+    let shown = world.get(&format!("{all}/pulled.example.test")).await;
+    assert_eq!(shown["origin_client_certificate"]["common_name"], "pull");
     let body = json!({"name": "api.example.test", "origin": {"url": "http://127.0.0.1:9000"},
         "mtls": "request", "certificate_headers": ["verdict", "xfcc"]});
     world.ok("POST", &own, body).await;

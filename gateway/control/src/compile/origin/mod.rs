@@ -5,6 +5,7 @@
 
 pub(crate) mod names;
 mod settings;
+pub(crate) mod standing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -13,15 +14,18 @@ use std::sync::Arc;
 use boring::hash::{MessageDigest, hash};
 
 use self::names::Names;
+use self::standing::Standing;
 use crate::limits::{HASH_BY_BYTES_MAX, ORIGIN_TIME_MAX_SEC, SYSTEM_BUNDLE_BYTES_MAX};
 use crate::model::OriginSpec;
 use crate::model::id::Id;
+use crate::model::secret::Secret;
+use crate::store::seal::{Seal, SealError, origin_certificate_purpose};
 use rules::ParseError;
 use snapshot::http::origin::{Origin, host_header};
 use snapshot::http::reach::{OutOfReach, Reach};
 use snapshot::limits::{ADDRESS_WEIGHT_MAX, ADDRESSES_MAX};
 use snapshot::origins::{Address, Ejection, OriginGroup};
-use tls::{OriginTls, OriginTlsError};
+use tls::{ClientIdentity, OriginTls, OriginTlsError, OriginTlsSpec};
 use vocabulary::hostname::{HostName, HostNameError};
 
 /// What a URL should have been.
@@ -73,7 +77,10 @@ pub enum OriginError {
     #[error("server_name: {0}")]
     ServerName(HostNameError),
     /// Settings of TLS for an origin without TLS.
-    #[error("ca_pem and server_name are for https:// origins")]
+    #[error(
+        "ca_pem, server_name, client_certificate and tls_min_version are for https:// origins; take them \
+         away, or say https://"
+    )]
     WithoutTls,
     /// Nothing says where it is, or several things do.
     #[error("one of `url`, `addresses` and `name` says where requests go, and no other beside it")]
@@ -136,6 +143,12 @@ pub enum OriginError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] OriginTlsError),
+    /// The key of our own certificate is not there.
+    #[error("client_certificate: its key is not at hand")]
+    NoKey,
+    /// The key of our own certificate cannot be opened.
+    #[error("client_certificate: its key: {0}")]
+    Key(#[from] SealError),
 }
 
 /// Tells one content of the system's CA bundle from another; 0 when it cannot be read.
@@ -159,12 +172,33 @@ pub fn system_bundle() -> Result<Vec<u8>, OriginError> {
         .map_err(|why| OriginError::SystemBundle { path, why })
 }
 
+/// The key of the certificate that an origin of a zone is shown.
+///
+/// # Errors
+/// It was sealed for something else, or is not there.
+pub(crate) fn key_of_certificate(
+    spec: &OriginSpec,
+    zone: Id,
+    seal: &Seal,
+) -> Result<Option<Secret>, OriginError> {
+    let Some(shown) = &spec.client_certificate else {
+        return Ok(None);
+    };
+    let purpose = origin_certificate_purpose(zone, &shown.public_key);
+    let key = shown.key.as_ref().ok_or(OriginError::NoKey)?;
+    Ok(Some(seal.open_sealed(&purpose, key)?))
+}
+
 /// Reads the addresses of an origin as they were asked for. Names are not resolved here: the data path
-/// does that when it connects.
+/// does that when it connects. `key` is that of the certificate that it is shown.
 ///
 /// # Errors
 /// A URL, a name or a bundle is not acceptable, or there is no bundle on this system.
-pub fn origins(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Vec<Origin>, OriginError> {
+pub fn origins(
+    spec: &OriginSpec,
+    reach: &Arc<Reach>,
+    key: Option<&Secret>,
+) -> Result<Vec<Origin>, OriginError> {
     let says = [
         !spec.url.is_empty(),
         !spec.addresses.is_empty(),
@@ -180,7 +214,8 @@ pub fn origins(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Vec<Origin>, Ori
     let mut made: Vec<Origin> = Vec::with_capacity(spec.addresses.len().max(1));
     for (url, weight) in spec.urls() {
         let first = made.first();
-        let one = origin(url, spec, first.map(|first| first.tls.as_ref()), reach)?;
+        let tls = first.map(|first| first.tls.as_ref());
+        let one = origin(url, (spec, key), tls, reach)?;
         if first.is_some_and(|first| first.tls.is_some() != one.tls.is_some()) {
             return Err(OriginError::Schemes(url.to_owned()));
         }
@@ -196,6 +231,18 @@ pub fn origins(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Vec<Origin>, Ori
     Ok(made)
 }
 
+/// What origins are compiled with, beside what is said of them.
+pub(crate) struct Outside<'a> {
+    /// Where tenants' origins may be.
+    pub(crate) reach: &'a Arc<Reach>,
+    /// What names mean.
+    pub(crate) names: &'a Names,
+    /// Opens keys.
+    pub(crate) seal: &'a Seal,
+    /// Which connections may go on.
+    pub(crate) standing: &'a Standing,
+}
+
 /// Compiles an origin of a zone, which operators know by a label. Of `last`, the one that it was before,
 /// what is known of its addresses is taken over.
 ///
@@ -204,22 +251,25 @@ pub fn origins(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Vec<Origin>, Ori
 pub(crate) fn group(
     spec: &OriginSpec,
     (zone, label): (Id, &str),
-    (reach, names): (&Arc<Reach>, &Names),
+    outside: &Outside<'_>,
     last: Option<&OriginGroup>,
 ) -> Result<OriginGroup, OriginError> {
     let weights = spec.urls().map(|(_, weight)| weight);
-    let mut own = origins(spec, reach)?;
-    if spec
-        .limits
-        .as_ref()
-        .is_some_and(|limits| limits.connections.is_some())
-    {
+    let key = key_of_certificate(spec, zone, outside.seal)?;
+    let mut own = origins(spec, outside.reach, key.as_ref())?;
+    let limits = spec.limits.as_ref();
+    if limits.is_some_and(|limits| limits.connections.is_some()) {
         // What others open, and keep, is not to count here, nor theirs to be used without.
         for origin in &mut own {
             origin.key = key_with(origin, format_args!("{zone}/{label}"));
         }
+    } else if key.is_some() {
+        // What was opened with the certificate of a zone is for that alone.
+        for origin in &mut own {
+            origin.key = key_with(origin, format_args!("{zone}"));
+        }
     }
-    let made = names.expand(own.into_iter().zip(weights).collect());
+    let made = outside.names.expand(own.into_iter().zip(weights).collect());
     let known = |key: u64| {
         let addresses = last.into_iter().flat_map(|last| &last.addresses);
         // It is the same address, whether it is confined or not.
@@ -231,7 +281,11 @@ pub(crate) fn group(
         [address, ..] if one.is_named() => format!("{}/{address}", one.host.to_ascii_lowercase()),
         _ => format!("{}:{}", one.host.to_ascii_lowercase(), one.port),
     };
-    let addresses = made.into_iter().map(|(one, weight)| Address {
+    let made = made.into_iter().map(|(mut one, weight)| {
+        one.gone = outside.standing.of(&one);
+        (one, weight)
+    });
+    let addresses = made.map(|(one, weight)| Address {
         weight,
         hash: hash_of(&place(&one)),
         state: known(one.key).unwrap_or_default(),
@@ -276,7 +330,7 @@ pub(crate) fn group(
 /// Reads one address. `first` has the TLS of the first one, whose CAs are the same.
 fn origin(
     text: &str,
-    spec: &OriginSpec,
+    (spec, key): (&OriginSpec, Option<&Secret>),
     first: Option<Option<&OriginTls>>,
     reach: &Arc<Reach>,
 ) -> Result<Origin, OriginError> {
@@ -326,12 +380,15 @@ fn origin(
         if name.parse::<IpAddr>().is_err() {
             HostName::parse(name).map_err(OriginError::ServerName)?;
         }
-        Some(match (first, &spec.ca_pem) {
-            (Some(Some(first)), _) => first.named(name),
-            (_, Some(bundle)) => OriginTls::build(name, bundle.as_bytes())?,
-            (_, None) => OriginTls::build(name, &system_bundle()?)?,
+        Some(match first {
+            Some(Some(first)) => first.named(name),
+            _ => tls_of(spec, key, name)?,
         })
-    } else if spec.ca_pem.is_some() || spec.server_name.is_some() {
+    } else if spec.ca_pem.is_some()
+        || spec.server_name.is_some()
+        || spec.client_certificate.is_some()
+        || spec.tls_min_version.is_some()
+    {
         return Err(OriginError::WithoutTls);
     } else {
         None
@@ -354,6 +411,32 @@ fn origin(
     })
 }
 
+/// How TLS is spoken to an address that has to have a certificate for `name`.
+fn tls_of(spec: &OriginSpec, key: Option<&Secret>, name: &str) -> Result<OriginTls, OriginError> {
+    let system;
+    let bundle = match &spec.ca_pem {
+        Some(bundle) => bundle.as_bytes(),
+        None => {
+            system = system_bundle()?;
+            &system
+        }
+    };
+    let identity = match (&spec.client_certificate, key) {
+        (None, _) => None,
+        (Some(_), None) => return Err(OriginError::NoKey),
+        (Some(shown), Some(key)) => Some(ClientIdentity {
+            chain_pem: shown.certificate.as_bytes(),
+            key_pem: key.reveal(),
+        }),
+    };
+    Ok(OriginTls::build(&OriginTlsSpec {
+        server_name: name,
+        ca_pem: bundle,
+        min_version: spec.tls_min_version.unwrap_or_default(),
+        identity,
+    })?)
+}
+
 /// Whether a confined origin may be set as it is. What its name resolves to is checked when it is
 /// connected to.
 pub(crate) fn check_reach(origin: &Origin) -> Result<(), OutOfReach> {
@@ -366,8 +449,13 @@ pub(crate) fn check_reach(origin: &Origin) -> Result<(), OutOfReach> {
 /// Equal origins of different hosts share connections; the header they send may differ, but is no
 /// part of a connection. A confined one never takes over what another one opened.
 fn key_of(url: &str, spec: &OriginSpec, confined: bool) -> u64 {
-    let protocol = &spec.protocol;
-    let connection = (url, protocol, &spec.server_name, &spec.ca_pem);
+    let tls = (
+        &spec.server_name,
+        &spec.ca_pem,
+        spec.tls_min_version.unwrap_or_default(),
+        spec.client_certificate.as_ref().map(|one| &one.certificate),
+    );
+    let connection = (url, &spec.protocol, tls);
     let key = hash_of(&format!("{connection:?}"));
     if confined { key ^ CONFINED } else { key }
 }

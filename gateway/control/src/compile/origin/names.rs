@@ -5,12 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::Ordering;
 
 use super::key_with;
 use snapshot::http::origin::Origin;
 use snapshot::limits::ADDRESSES_MAX;
-use snapshot::origins::OriginGroup;
 
 /// Addresses by names in lower case, as they were answered last. Those of the family of the first one
 /// are balanced over; those of the other are for when one of them does not answer, since a machine may have
@@ -62,19 +60,6 @@ impl Names {
     }
 }
 
-/// Tells who keeps connections to addresses that an origin has no more to let go of them.
-pub(crate) fn retire(before: &OriginGroup, now: &OriginGroup) {
-    for old in &before.addresses {
-        let stays = now
-            .addresses
-            .iter()
-            .any(|new| new.origin.key == old.origin.key);
-        if !stays {
-            old.origin.gone.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -91,7 +76,7 @@ mod tests {
             .collect();
         let spec = serde_json::json!({"addresses": addresses, "confined": confined});
         let spec: OriginSpec = serde_json::from_value(spec).unwrap();
-        let made = origins(&spec, &Arc::<Reach>::default()).unwrap();
+        let made = origins(&spec, &Arc::<Reach>::default(), None).unwrap();
         let made = names.expand(made.into_iter().map(|one| (one, 1)).collect());
         made.iter()
             .map(|(one, _)| match one.addresses.as_slice() {

@@ -5,7 +5,38 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use fixtures::Directory;
+use fixtures::pki::Authority;
 use snapshot::origins::Balancing;
+
+/// What origins are compiled with.
+struct Around {
+    reach: Arc<Reach>,
+    names: Names,
+    seal: Seal,
+    standing: Standing,
+}
+
+impl Around {
+    fn new() -> Self {
+        let (seal, _) = Seal::open(&Directory::new().path().join("ca.key"), true).unwrap();
+        Self {
+            reach: Arc::default(),
+            names: Names::default(),
+            seal,
+            standing: Standing::default(),
+        }
+    }
+
+    fn outside(&self) -> Outside<'_> {
+        Outside {
+            reach: &self.reach,
+            names: &self.names,
+            seal: &self.seal,
+            standing: &self.standing,
+        }
+    }
+}
 
 #[test]
 fn urls() {
@@ -22,7 +53,7 @@ fn urls() {
             url: url.into(),
             ..OriginSpec::default()
         };
-        let origins = origins(&spec, &Arc::default()).unwrap();
+        let origins = origins(&spec, &Arc::default(), None).unwrap();
         let origin = &origins[0];
         assert_eq!(
             (&*origin.host, origin.port, origin.addresses.len()),
@@ -53,7 +84,7 @@ fn urls_refused() {
             url: url.into(),
             ..OriginSpec::default()
         };
-        assert!(origins(&spec, &Arc::default()).is_err(), "{url:?}");
+        assert!(origins(&spec, &Arc::default(), None).is_err(), "{url:?}");
     }
     let url = "http://h".to_owned();
     for header in ["a b", "a\r\nb", "", "u@h"] {
@@ -62,7 +93,7 @@ fn urls_refused() {
             host_header: Some(header.into()),
             ..OriginSpec::default()
         };
-        assert!(origins(&spec, &Arc::default()).is_err(), "{header:?}");
+        assert!(origins(&spec, &Arc::default(), None).is_err(), "{header:?}");
     }
     let spec = OriginSpec {
         url,
@@ -70,7 +101,7 @@ fn urls_refused() {
         ..OriginSpec::default()
     };
     assert!(
-        origins(&spec, &Arc::default()).is_err(),
+        origins(&spec, &Arc::default(), None).is_err(),
         "a name for a plain origin"
     );
 }
@@ -80,13 +111,14 @@ fn several_addresses_and_what_is_said_of_them() {
     let spec = |json: serde_json::Value| -> OriginSpec { serde_json::from_value(json).unwrap() };
     let two = json!([{"url": "http://a.test:1"}, {"url": "http://b.test:1", "weight": 3}]);
     let zone = Id::random();
+    let around = Around::new();
     let made = group(
         &spec(
             json!({"addresses": two, "balance": "hash", "hash_by": "ip.src",
             "ejection": {"failures": 7, "sec": 400}, "panic_percent": 30}),
         ),
         (zone, "example.test/backends"),
-        (&Arc::default(), &Names::default()),
+        &around.outside(),
         None,
     );
     let made = made.unwrap();
@@ -105,7 +137,7 @@ fn several_addresses_and_what_is_said_of_them() {
     let next = group(
         &spec(other),
         (zone, "other"),
-        (&Arc::default(), &Names::default()),
+        &around.outside(),
         Some(&made),
     )
     .unwrap();
@@ -160,7 +192,7 @@ fn several_addresses_and_what_is_said_of_them() {
         json!({"addresses": one, "health": {"kind": "tcp", "timeout_sec": 31}}),
         json!({"addresses": one, "protocol": "http1", "health": {"kind": "grpc"}}),
     ] {
-        let made = origins(&spec(wrong.clone()), &Arc::default());
+        let made = origins(&spec(wrong.clone()), &Arc::default(), None);
         assert!(made.is_err(), "{wrong}");
     }
 }
@@ -169,9 +201,10 @@ fn several_addresses_and_what_is_said_of_them() {
 fn what_is_inside_stays_inside_while_the_queue_has_its_length() {
     let spec = |json: serde_json::Value| -> OriginSpec { serde_json::from_value(json).unwrap() };
     let whose = (Id::random(), "api.example.test");
+    let around = Around::new();
     let made = |limits: serde_json::Value, protocol: &str, last: Option<&OriginGroup>| {
         let spec = spec(json!({"url": "http://a.test", "limits": limits, "protocol": protocol}));
-        group(&spec, whose, (&Arc::default(), &Names::default()), last).unwrap()
+        group(&spec, whose, &around.outside(), last).unwrap()
     };
     // One that speaks HTTP/1.1 has no more requests than connections.
     for (protocol, limits, requests, connections) in [
@@ -202,4 +235,110 @@ fn what_is_inside_stays_inside_while_the_queue_has_its_length() {
     assert!(Arc::ptr_eq(&gate(&raised), &gate(&first)));
     let longer = made(json!({"requests": 9, "queue": 7}), "auto", Some(&first));
     assert!(!Arc::ptr_eq(&gate(&longer), &gate(&first)));
+}
+
+#[test]
+fn connections_are_told_apart_by_what_they_were_opened_with() {
+    let around = Around::new();
+    let (zone, other) = (Id::random(), Id::random());
+    let ca = Authority::root("origins");
+    let pull = ca.client("pull");
+    let shown_in = |zone: Id| {
+        let purpose = origin_certificate_purpose(zone, "key");
+        let key = around.seal.seal(&purpose, pull.key_pem().as_bytes());
+        json!({
+            "url": "https://a.test", "ca_pem": ca.pem(),
+            "client_certificate": {
+                "certificate": pull.chain_pem(), "not_after": 1, "public_key": "key",
+                "key": key.unwrap(),
+            },
+        })
+    };
+    let made = |zone: Id, json: serde_json::Value| {
+        let spec = serde_json::from_value(json).unwrap();
+        group(&spec, (zone, "label"), &around.outside(), None)
+    };
+    let plain = json!({"url": "https://a.test", "ca_pem": ca.pem()});
+    let with = |key: &str, value: &str| {
+        let mut changed = plain.clone();
+        changed[key] = json!(value);
+        changed
+    };
+    let all = [
+        (zone, plain.clone()),
+        (zone, with("tls_min_version", "1.3")),
+        (zone, with("server_name", "b.test")),
+        (zone, shown_in(zone)),
+        (other, shown_in(other)),
+    ];
+    let key_of = |made: &OriginGroup| made.addresses[0].origin.key;
+    let keys: Vec<u64> = all
+        .iter()
+        .map(|(zone, json)| key_of(&made(*zone, json.clone()).unwrap()))
+        .collect();
+    for (place, key) in keys.iter().enumerate() {
+        assert!(!keys[..place].contains(key), "{place}: {keys:?}");
+    }
+    // Whatever zone it is, without a certificate they are shared; and the default version is none.
+    assert_eq!(key_of(&made(other, plain.clone()).unwrap()), keys[0]);
+    let default = made(zone, with("tls_min_version", "1.2")).unwrap();
+    assert_eq!(key_of(&default), keys[0]);
+    // A key is of its zone, and a certificate is not left out for want of one.
+    assert!(matches!(
+        made(other, shown_in(zone)),
+        Err(OriginError::Key(SealError::Tampered))
+    ));
+    let mut keyless = shown_in(zone);
+    keyless["client_certificate"]["key"] = json!(null);
+    assert!(matches!(made(zone, keyless), Err(OriginError::NoKey)));
+}
+
+#[test]
+fn connections_may_go_on_for_as_long_as_somebody_leads_there() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let around = Around::new();
+    let made = |names: &[(&str, &[&str])], url: &str| {
+        let names = names.iter().map(|(name, means)| {
+            let means = means.iter().map(|ip| ip.parse().unwrap()).collect();
+            ((*name).into(), means)
+        });
+        let names = Names(names.collect());
+        let outside = Outside {
+            names: &names,
+            ..around.outside()
+        };
+        let spec = serde_json::from_value(json!({ "url": url })).unwrap();
+        let made = group(&spec, (Id::random(), "label"), &outside, None);
+        Arc::new(made.unwrap())
+    };
+    let flag = |group: &OriginGroup| group.addresses[0].origin.gone.clone();
+    let is_gone = |group: &OriginGroup| flag(group).load(Relaxed);
+    let four = ("a.test", &["192.0.2.1", "2001:db8::1"][..]);
+    let (one, other) = (
+        made(&[four], "http://a.test"),
+        made(&[four], "http://a.test"),
+    );
+    assert!(
+        Arc::ptr_eq(&flag(&one), &flag(&other)),
+        "they share connections"
+    );
+    around
+        .standing
+        .retire([&one].into_iter(), [&other].into_iter());
+    assert!(!is_gone(&one));
+    // Another address stands in for the same one: its connections are others.
+    let moved = ("a.test", &["192.0.2.1", "2001:db8::2"][..]);
+    let now = made(&[moved], "http://a.test");
+    assert_eq!(now.addresses[0].origin.key, other.addresses[0].origin.key);
+    around
+        .standing
+        .retire([&other].into_iter(), [&now].into_iter());
+    assert!(is_gone(&other) && !is_gone(&now));
+    // Who comes back begins anew.
+    let back = made(&[four], "http://a.test");
+    assert!(!is_gone(&back) && is_gone(&one));
+    around
+        .standing
+        .retire([&now, &back].into_iter(), [].into_iter());
+    assert!(is_gone(&now) && is_gone(&back));
 }
