@@ -359,11 +359,11 @@ async fn a_proxy_says_of_each_request_whose_it_is() {
     assert_eq!(found, (200, json!(["2001:db8::7"])));
 }
 
-/// A program in front; killed when dropped.
-struct Program(Child);
+/// A program in front, or behind; killed when dropped.
+pub(crate) struct Program(Child);
 
 impl Program {
-    fn start(command: &mut Command, address: SocketAddr) -> Self {
+    pub(crate) fn start(command: &mut Command, address: SocketAddr) -> Self {
         let command = command.stdin(Stdio::null());
         let child = command
             .stdout(Stdio::null())
@@ -371,7 +371,7 @@ impl Program {
             .spawn()
             .unwrap();
         let mut program = Self(child);
-        until("the program in front to listen", || {
+        until("a program to listen", || {
             let ended = program.0.try_wait().unwrap();
             assert!(ended.is_none(), "{command:?}: {ended:?}");
             std::net::TcpStream::connect(address).ok()

@@ -46,6 +46,7 @@ mod origin_health;
 mod origin_limits;
 mod origin_names;
 mod origin_pool;
+mod origin_proxy;
 mod origin_tls;
 mod origins;
 mod package;

@@ -432,6 +432,7 @@ fn details(host: &Value) -> String {
         ("protocol", text(&origin, "protocol")),
         ("host header", text(&origin, "host_header")),
         ("server name", text(&origin, "server_name")),
+        ("PROXY protocol", text(&origin, "proxy_protocol")),
         ("least TLS of origin", text(&origin, "tls_min_version")),
         (
             "shown to origin",

@@ -120,6 +120,10 @@ pub(super) struct OriginSettings {
     /// The oldest TLS version towards an https origin [default: 1.2]
     #[arg(long, value_name = "VERSION", value_parser = ["1.2", "1.3"])]
     origin_tls_min: Option<String>,
+    /// What each connection to the origin begins with, so that it knows the client's address: `v2`, a
+    /// header of that version of the PROXY protocol; `none` [default: none]
+    #[arg(long, value_name = "VERSION", value_parser = ["v2", "none"])]
+    origin_proxy_protocol: Option<String>,
     /// Replaces the client's `Host` towards the origin; `none` passes it on [default: none]
     #[arg(long, value_name = "NAME")]
     origin_host_header: Option<String>,
@@ -365,6 +369,7 @@ impl OriginSettings {
         for (key, value) in [
             ("protocol", &self.origin_protocol),
             ("server_name", &self.origin_server_name),
+            ("proxy_protocol", &self.origin_proxy_protocol),
             ("host_header", &self.origin_host_header),
         ] {
             match value.as_deref() {
@@ -527,6 +532,7 @@ fn details(origin: &Value) -> String {
         ("host header", text(&spec, "host_header")),
         ("server name", text(&spec, "server_name")),
         ("least TLS", text(&spec, "tls_min_version")),
+        ("PROXY protocol", text(&spec, "proxy_protocol")),
         ("shown to it", shown_to_it(origin.get("client_certificate"))),
         ("used by", used.join(", ")),
         ("changed", text(origin, "modified_on")),

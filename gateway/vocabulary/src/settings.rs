@@ -38,6 +38,14 @@ words! {
 }
 
 words! {
+    /// What a connection to an origin begins with.
+    pub enum ProxyProtocol("a version of the PROXY protocol") {
+        /// A header of version 2 with the client's address.
+        V2 = "v2",
+    }
+}
+
+words! {
     /// How the addresses of an origin take turns.
     #[derive(Default)]
     pub enum Balance("a way to balance") {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use control::OriginSpec;
 use serde_json::Value;
 use snapshot::http::origin::Origin;
+use snapshot::http::proxy_header;
 use tls::{Alpn, HandshakeFailure, OriginFlaw, OriginTls, Session};
 
 use super::checks::{coverage, has_expired};
@@ -116,7 +117,13 @@ fn address(name: &str, spec: &OriginSpec, origin: &Origin, is_shown_one: bool) -
     let url = &*origin.url;
     let set = || format!("postern host set {name} --origin URL");
     let bad = |said: String, mend: String| Finding::new(CHECK, State::Bad, said, mend);
-    let stream = match connect(&origin.host, origin.port) {
+    let connected = connect(&origin.host, origin.port).and_then(|mut stream| {
+        if origin.proxy_protocol {
+            stream.write_all(&proxy_header::LOCAL)?;
+        }
+        Ok(stream)
+    });
+    let stream = match connected {
         Ok(stream) => stream,
         Err(why) => {
             let said = format!("{url} cannot be reached: {why}");
@@ -403,7 +410,11 @@ mod tests {
         }));
         served.join().unwrap();
         assert_eq!(found.state, State::Doubt, "{}", found.said);
-        assert!(found.said.contains("without our certificate"), "{}", found.said);
+        assert!(
+            found.said.contains("without our certificate"),
+            "{}",
+            found.said
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::model::id::Id;
 use crate::model::moment::Moment;
 use crate::model::origin_certificate::{OriginCertificate, OriginCertificatePatch};
 use crate::model::{Model, Phase};
-use vocabulary::settings::{Balance, OriginProtocol, TlsVersion};
+use vocabulary::settings::{Balance, OriginProtocol, ProxyProtocol, TlsVersion};
 
 /// Where permitted requests go, as it was asked for. One of `url`, `addresses` and `name` says where.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct OriginSpec {
     /// The oldest TLS version; 1.2 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_min_version: Option<TlsVersion>,
+    /// What each connection begins with, which is one client's then; nothing when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// A token of a zone set it, so that it may not be what only this machine reaches; see
     /// `control.private_origins`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -299,6 +302,9 @@ pub struct OriginPatch {
     /// See [`OriginSpec::tls_min_version`].
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub tls_min_version: Option<Option<TlsVersion>>,
+    /// See [`OriginSpec::proxy_protocol`].
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<Option<ProxyProtocol>>,
     /// See [`OriginSpec::confined`]. Absent, it stays while the place does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confined: Option<bool>,
@@ -367,6 +373,7 @@ impl OriginPatch {
                 None => base.client_certificate,
             },
             tls_min_version: self.tls_min_version.unwrap_or(base.tls_min_version),
+            proxy_protocol: self.proxy_protocol.unwrap_or(base.proxy_protocol),
         }
     }
 }
@@ -392,6 +399,7 @@ impl From<OriginSpec> for OriginPatch {
             ca_pem: Some(spec.ca_pem),
             client_certificate: Some(spec.client_certificate.map(Into::into)),
             tls_min_version: Some(spec.tls_min_version),
+            proxy_protocol: Some(spec.proxy_protocol),
             confined: Some(spec.confined),
         }
     }

@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 
 use super::exchange::Exchange;
 use super::forwarding::{client_of, finish, forward_to, its_turn, refused, sound};
-use super::origin_head::{prepare, wanted_upgrade};
+use super::origin_head::{introduction, prepare, wanted_upgrade};
 use super::remainder::Rest;
 use super::standing::{Outdated, Standing};
 use super::{Connection, proxied};
@@ -239,7 +239,9 @@ async fn respond(
         return Err(refused(connection, exchange, at, &error));
     }
     let pool = &connection.local.pool;
-    let apart = (key, client_of(&standing));
+    let header = group.first().proxy_protocol;
+    let header = header.then(|| introduction(connection, &standing));
+    let apart = (key, client_of(&standing), header);
     let destination = Destination::new(group, routed, apart, pool, clock::now());
     let origin = destination.origin();
     prepare(

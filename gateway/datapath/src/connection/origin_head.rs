@@ -15,6 +15,7 @@ use crate::http::websocket;
 use snapshot::Host;
 use snapshot::http::headers::{OriginMetadata, for_origin};
 use snapshot::http::origin::Origin;
+use snapshot::http::proxy_header;
 use vocabulary::settings::MtlsMode;
 
 /// A connection's names, as origins are told them.
@@ -48,6 +49,23 @@ fn address_value(client: IpAddr) -> HeaderValue {
 /// What our own parsers accept is visible ASCII. Anything else names no host.
 fn value_of(name: &str) -> HeaderValue {
     HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("invalid"))
+}
+
+/// What a connection to an origin begins with that is for this client alone.
+pub(super) fn introduction(connection: &Connection, standing: &Standing) -> Box<[u8]> {
+    let facts = &standing.facts;
+    let verdict = &facts.client.verdict;
+    let header = proxy_header::header(&proxy_header::Client {
+        source: facts.source,
+        destination: facts.local,
+        sni: &facts.sni,
+        tls_version: facts.tls_version,
+        has_certificate: verdict.presented,
+        resumed: connection.resumed,
+        verified: (verdict.verified && !verdict.revoked)
+            .then_some(&*facts.client.subject_dn_rfc2253),
+    });
+    header.into()
 }
 
 /// Makes the client's head the origin's.

@@ -3,7 +3,7 @@
 //! Each step has its own reason to fail: "502" alone is no help at three in the morning. Does not
 //! pool (`upstream`).
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -218,12 +218,14 @@ pub(super) async fn connect(
 ) -> Result<(OriginStream, bool), OriginError> {
     let attempt = async {
         let socket = connect_tcp(origin, patience).await?;
+        let introduction = origin.introduction.as_ref();
+        let first = introduction.map_or(&[][..], |one| &one.header);
         let Some(tls) = &origin.tls else {
             let http2 = origin.protocol == OriginProtocol::Http2;
             if http2 && http1_only {
                 return Err(OriginError::Protocol("HTTP/1.1, which an upgrade needs"));
             }
-            return Ok((OriginStream::Plain(PlainStream::new(socket)), http2));
+            return Ok((OriginStream::Plain(PlainStream::new(socket, first)), http2));
         };
         let alpn = match origin.protocol {
             OriginProtocol::Http1 => Alpn::Http1,
@@ -231,8 +233,10 @@ pub(super) async fn connect(
             OriginProtocol::Http2 => Alpn::Http2,
             OriginProtocol::Auto => Alpn::Either,
         };
-        let session =
+        let mut session =
             Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
+        // In clear, before the first record.
+        session.wire().write_all(first).map_err(OriginError::Connect)?;
         let mut stream = TlsStream::new(socket, session);
         let outcome = stream.handshake().await;
         if let Err(failure) = outcome {

@@ -386,7 +386,7 @@ impl Pool {
         let http2_max = self.bounds.get().http2_max;
         let connection = {
             let mut origins = self.origins.borrow_mut();
-            let kept = origins.get_mut(&origin.key)?;
+            let kept = origins.get_mut(&origin.connection_key())?;
             if let Some(stream) = kept.stream(http2_max) {
                 return Some(Sender::Http2(stream));
             }
@@ -400,7 +400,7 @@ impl Pool {
                 }
             }
         };
-        let loan = Loan::new(self, origin.key);
+        let loan = Loan::new(self, origin.connection_key());
         Some(Sender::Http1(Lease { connection, loan }))
     }
 
@@ -412,8 +412,9 @@ impl Pool {
         connections: Option<Gated<'_>>,
         patience: Duration,
     ) -> Result<Sender, OriginError> {
+        let key = origin.connection_key();
         while self.may_share(origin) {
-            let opening = self.of(origin.key, |kept| kept.opening.clone());
+            let opening = self.of(key, |kept| kept.opening.clone());
             let Some(joined) = opening.filter(|opening| opening.join()) else {
                 break;
             };
@@ -427,7 +428,7 @@ impl Pool {
             }
         }
         if connections.is_some_and(|gated| gated.is_full())
-            && let Some(stream) = self.of(origin.key, |kept| kept.least_used())
+            && let Some(stream) = self.of(key, |kept| kept.least_used())
         {
             return Ok(Sender::Http2(stream));
         }
@@ -439,7 +440,7 @@ impl Pool {
         }
         let opening = self.may_share(origin).then(Opening::new);
         if let Some(opening) = &opening {
-            self.of(origin.key, |kept| kept.opening = Some(opening.clone()));
+            self.of(key, |kept| kept.opening = Some(opening.clone()));
         }
         self.dial(origin, opening, place, patience).await
     }
@@ -450,7 +451,7 @@ impl Pool {
             OriginProtocol::Http1 => false,
             OriginProtocol::Http2 => true,
             OriginProtocol::Auto => {
-                let spoken = self.of(origin.key, |kept| kept.speaks_http2);
+                let spoken = self.of(origin.connection_key(), |kept| kept.speaks_http2);
                 origin.tls.is_some() && spoken != Some(false)
             }
         }
@@ -467,11 +468,12 @@ impl Pool {
     ) -> Result<Sender, OriginError> {
         let (answer, answered) = oneshot::channel();
         let (pool, origin) = (self.clone(), origin.clone());
-        let loan = Loan::new(self, origin.key);
+        let key = origin.connection_key();
+        let loan = Loan::new(self, key);
         tokio::task::spawn_local(async move {
             let outcome = pool.begin(&origin, loan, place, patience).await;
             if let Some(opening) = opening {
-                pool.of(origin.key, |kept| {
+                pool.of(key, |kept| {
                     kept.opening
                         .take_if(|current| Rc::ptr_eq(current, &opening));
                 });
@@ -497,7 +499,8 @@ impl Pool {
     ) -> Result<Sender, OriginError> {
         let started = clock::now();
         let (stream, http2) = connect(origin, false, patience).await?;
-        self.of(origin.key, |kept| kept.speaks_http2 = Some(http2));
+        let key = origin.connection_key();
+        self.of(key, |kept| kept.speaks_http2 = Some(http2));
         if http2 {
             let left = patience.saturating_sub(started.elapsed());
             let (heads, open) = (
@@ -513,7 +516,7 @@ impl Pool {
                 self.yield_soon();
             }
             let stream = Stream::on(&shared);
-            self.of(origin.key, |kept| kept.http2.push(shared));
+            self.of(key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
         }
         let connection = self.exclusive(origin, stream, place);

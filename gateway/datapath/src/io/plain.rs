@@ -25,9 +25,9 @@ pub struct PlainStream {
 }
 
 impl PlainStream {
-    /// Takes a connected socket.
+    /// Takes a connected socket. `first` goes out before all else, with what is sent first.
     #[must_use]
-    pub fn new(socket: Socket) -> Self {
+    pub fn new(socket: Socket, first: &[u8]) -> Self {
         Self {
             socket,
             activity: Rc::default(),
@@ -35,7 +35,7 @@ impl PlainStream {
             sender: Sender::new(),
             incoming: Vec::new(),
             position: 0,
-            outgoing: Vec::new(),
+            outgoing: first.to_vec(),
         }
     }
 }

@@ -12,11 +12,12 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::limits::HEALTH_ANSWER_BYTES_MAX;
 use snapshot::http::origin::Origin;
+use snapshot::http::proxy_header;
 use snapshot::http::reach::OutOfReach;
 use snapshot::origins::HealthCheck;
 use snapshot::origins::health::Asks;
@@ -101,9 +102,14 @@ async fn connect(origin: &Origin) -> Result<TcpStream, ProbeError> {
     } else {
         &origin.addresses
     };
-    TcpStream::connect(&*origin.within_reach(addresses)?)
-        .await
-        .map_err(ProbeError::Connect)
+    let stream = TcpStream::connect(&*origin.within_reach(addresses)?).await;
+    let mut stream = stream.map_err(ProbeError::Connect)?;
+    if origin.proxy_protocol {
+        // Nobody's connection but ours.
+        let said = stream.write_all(&proxy_header::LOCAL).await;
+        said.map_err(ProbeError::Connect)?;
+    }
+    Ok(stream)
 }
 
 /// Stops driving a connection when the answer is there, or is no longer waited for.

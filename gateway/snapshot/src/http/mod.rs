@@ -10,6 +10,7 @@
 //! | `headers`, `certificate` | which headers cross the gateway, and the certificate headers |
 //! | `names` | which names of headers are whose |
 //! | `trace_context` | which trace a request is part of |
+//! | `proxy_header` | what an origin is told of a client before the first byte |
 //! | `origin`, `reach` | where permitted requests go, and where a tenant's do not |
 
 pub mod authority;
@@ -19,5 +20,6 @@ pub mod headers;
 pub mod names;
 pub mod origin;
 pub mod path;
+pub mod proxy_header;
 pub mod reach;
 pub mod trace_context;

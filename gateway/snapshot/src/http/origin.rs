@@ -35,8 +35,21 @@ pub struct Origin {
     pub reach: Option<Arc<Reach>>,
     /// Replaces the `Host` that the client sent; `None` passes the client's on.
     pub host_header: Option<HeaderValue>,
+    /// Its connections begin with a header of the PROXY protocol, each for one client.
+    pub proxy_protocol: bool,
+    /// That header, where it is known.
+    pub introduction: Option<Arc<Introduction>>,
     /// No origin has it any more: connections to it serve no further request.
     pub gone: Arc<AtomicBool>,
+}
+
+/// What a connection begins with that is for one client.
+#[derive(Debug)]
+pub struct Introduction {
+    /// Tells such connections apart.
+    key: u64,
+    /// The bytes; see [`proxy_header`](super::proxy_header).
+    pub header: Box<[u8]>,
 }
 
 /// What a rule makes different about an origin.
@@ -51,6 +64,9 @@ pub struct Detour<'a> {
     /// The port.
     pub port: Option<u16>,
 }
+
+/// Unknown outside, so that nobody makes two different origins, or clients, share connections.
+static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Origin {
     /// Whether it is known by a name and not by an address.
@@ -80,6 +96,23 @@ impl Origin {
         }
     }
 
+    /// What its connections are told apart by: those that are for one client are that one's.
+    #[must_use]
+    pub fn connection_key(&self) -> u64 {
+        self.introduction.as_ref().map_or(self.key, |one| one.key)
+    }
+
+    /// The same for the client that this header speaks of.
+    #[must_use]
+    pub fn introducing(&self, header: &[u8]) -> Self {
+        let key = KEYS.hash_one((self.key, header));
+        let header = header.into();
+        Self {
+            introduction: Some(Arc::new(Introduction { key, header })),
+            ..self.clone()
+        }
+    }
+
     /// Those of `addresses`, which its name means by now, that it may be connected to.
     ///
     /// # Errors
@@ -98,8 +131,6 @@ impl Origin {
     /// `reach` holds for it as well.
     #[must_use]
     pub fn by(&self, detour: &Detour<'_>, reach: Option<&Arc<Reach>>) -> Self {
-        // Unknown outside, so that nobody makes two different origins share connections.
-        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let host = detour.host.unwrap_or(&self.host);
         let port = detour.port.unwrap_or(self.port);
         // Whoever is asked somewhere else has a certificate for that place.
@@ -141,6 +172,8 @@ impl Origin {
                 .host_header
                 .cloned()
                 .or_else(|| self.host_header.clone()),
+            proxy_protocol: self.proxy_protocol,
+            introduction: None,
             gone: self.gone.clone(),
         }
     }

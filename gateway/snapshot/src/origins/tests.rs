@@ -19,6 +19,8 @@ fn address(port: u16) -> Address {
         tls: None,
         reach: None,
         host_header: None,
+        proxy_protocol: false,
+        introduction: None,
         gone: Arc::default(),
     };
     Address {

@@ -355,6 +355,8 @@ mod tests {
             tls: None,
             reach: None,
             host_header: None,
+            proxy_protocol: false,
+            introduction: None,
             gone: Arc::default(),
         }
     }

@@ -10,7 +10,7 @@ use control::limits::{
 use snapshot::limits::{ADDRESS_WEIGHT_MAX, ADDRESSES_MAX, ORIGIN_QUEUE_MAX};
 use snapshot::origins::Failure;
 use snapshot::origins::state::Health;
-use vocabulary::settings::{Balance, TlsVersion};
+use vocabulary::settings::{Balance, ProxyProtocol, TlsVersion};
 
 fn name() -> Schema {
     text()
@@ -240,6 +240,13 @@ fn tls_min_version() -> Schema {
         .about("The oldest TLS version towards an https origin (1.2 unless said)")
 }
 
+fn proxy_protocol() -> Schema {
+    words(ProxyProtocol::ALL.map(ProxyProtocol::as_str)).about(
+        "What each connection begins with: a header of the PROXY protocol that says who the client is. \
+         Such a connection serves no other client",
+    )
+}
+
 /// What there is to know of the certificate that an origin is shown.
 pub(super) fn shown_certificate() -> Schema {
     let shown = object()
@@ -285,6 +292,7 @@ pub(super) fn schemas() -> Vec<Named> {
         )
         .takes("client_certificate", client_certificate())
         .takes("tls_min_version", tls_min_version())
+        .takes("proxy_protocol", proxy_protocol())
         .takes(
             "confined",
             flag().about(
@@ -311,6 +319,7 @@ pub(super) fn schemas() -> Vec<Named> {
         .takes("ca_pem", text().characters(PEM_BYTES_MAX))
         .takes("client_certificate", client_certificate())
         .takes("tls_min_version", tls_min_version())
+        .takes("proxy_protocol", proxy_protocol())
         .takes("confined", flag())
         .about(
             "What is left out stays as it is; `null` takes it away. Where requests go is said anew as \

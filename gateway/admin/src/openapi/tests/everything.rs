@@ -301,7 +301,7 @@ async fn hosts(world: &World, zone: &str) {
     let pulls = fixtures::pki::Authority::root("pulls");
     let pull = pulls.client("pull");
     let body = json!({"name": "pulled.example.test", "origin": {"url": "https://127.0.0.1:9",
-        "ca_pem": pulls.pem(), "tls_min_version": "1.3",
+        "ca_pem": pulls.pem(), "tls_min_version": "1.3", "proxy_protocol": "v2",
         "client_certificate": {"certificate": pull.chain_pem(), "private_key": pull.key_pem()}}});
     world.ok("POST", &own, body).await;
     let shown = world.get(&format!("{all}/pulled.example.test")).await;

@@ -407,6 +407,8 @@ fn origin(
         tls,
         reach,
         host_header,
+        proxy_protocol: spec.proxy_protocol.is_some(),
+        introduction: None,
         gone: Arc::default(),
     })
 }
@@ -455,7 +457,7 @@ fn key_of(url: &str, spec: &OriginSpec, confined: bool) -> u64 {
         spec.tls_min_version.unwrap_or_default(),
         spec.client_certificate.as_ref().map(|one| &one.certificate),
     );
-    let connection = (url, &spec.protocol, tls);
+    let connection = (url, &spec.protocol, spec.proxy_protocol, tls);
     let key = hash_of(&format!("{connection:?}"));
     if confined { key ^ CONFINED } else { key }
 }

@@ -267,6 +267,7 @@ fn connections_are_told_apart_by_what_they_were_opened_with() {
     let all = [
         (zone, plain.clone()),
         (zone, with("tls_min_version", "1.3")),
+        (zone, with("proxy_protocol", "v2")),
         (zone, with("server_name", "b.test")),
         (zone, shown_in(zone)),
         (other, shown_in(other)),

@@ -29,6 +29,8 @@ pub struct Destination<'h> {
     client: u64,
     /// How long it has waited for a connection that may be opened: no time of its address's.
     waited: Cell<Duration>,
+    /// What connections to it begin with, where they are each one client's.
+    introduction: Option<Box<[u8]>>,
     /// The worker's.
     pool: Rc<Pool>,
     /// A bit for each address that it was at.
@@ -45,7 +47,7 @@ impl<'h> Destination<'h> {
     pub fn new(
         group: &'h Arc<OriginGroup>,
         routed: Routed<'h>,
-        (key, client): (Option<u64>, u64),
+        (key, client, introduction): (Option<u64>, u64, Option<Box<[u8]>>),
         pool: &Rc<Pool>,
         now: Instant,
     ) -> Self {
@@ -55,6 +57,7 @@ impl<'h> Destination<'h> {
             key,
             client,
             waited: Cell::default(),
+            introduction,
             pool: pool.clone(),
             tried: Cell::new(0),
             place: Cell::new(0),
@@ -63,12 +66,20 @@ impl<'h> Destination<'h> {
         };
         if this.routed.is_elsewhere() {
             // Another place than any of its addresses: nothing to choose, and nothing to learn.
-            this.origin.replace(this.routed.by(group.first()));
+            this.goes_to(group.first());
             this.tried.set(u64::MAX);
         } else {
             this.go_on(now);
         }
         this
+    }
+
+    fn goes_to(&self, origin: &Arc<Origin>) {
+        let origin = self.routed.by(origin);
+        self.origin.replace(match &self.introduction {
+            Some(header) => Arc::new(origin.introducing(header)),
+            None => origin,
+        });
     }
 
     fn balancer(&self) -> &Balancer {
@@ -96,7 +107,7 @@ impl<'h> Destination<'h> {
         };
         self.tried.set(tried | 1 << place);
         self.place.set(place);
-        self.origin.replace(self.routed.by(&address.origin));
+        self.goes_to(&address.origin);
         if self.routed.is_as_it_is() {
             self.open.replace(Some(OpenRequest::at(&address.state)));
         }

@@ -49,6 +49,8 @@ fn group(count: u16) -> OriginGroup {
             tls: None,
             reach: None,
             host_header: None,
+            proxy_protocol: false,
+            introduction: None,
             gone: Arc::default(),
         };
         Address {
