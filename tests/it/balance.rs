@@ -320,6 +320,44 @@ async fn answers_that_say_that_it_is_down_eject_and_no_more_than_may_be() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_breaks_its_answers_off_is_ejected() {
+    let sized = Origin::saying(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+        true,
+    );
+    let whole = Origin::echo();
+    let gateway = gateway_with(&json!({ "addresses": [
+        { "url": sized.url() }, { "url": whole.url() },
+    ] }));
+    let client = gateway.client(HOST).http2().await.unwrap();
+    let mut cut = 0;
+    for index in 0..20 {
+        cut += usize::from(client.get(&format!("/{index}")).await.is_err());
+    }
+    let states = states(&gateway);
+    assert_eq!(cut, 3, "of twenty requests that take turns: {states:?}");
+    assert_eq!(states[0]["state"], "ejected", "{}", states[0]);
+    assert_eq!(states[0]["last_failure"], "cut", "{}", states[0]);
+    assert_eq!(states[1]["failed"], 0, "{}", states[1]);
+    // What a client breaks off is no fault of an address.
+    for index in 0..6 {
+        let mut raw = gateway.client(HOST).raw().await.unwrap();
+        raw.write(format!(
+            "GET /source/10000000?{index} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+        ))
+        .await;
+        drop(raw);
+    }
+    ask(&gateway, 4).await;
+    assert_eq!(gateway_failures(&gateway, 1), json!(0));
+}
+
+/// How many requests have failed at an address.
+fn gateway_failures(gateway: &Gateway, place: usize) -> Value {
+    states(gateway)[place]["failed"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_and_rules_share_an_origin_by_its_name() {
     let origins = [Origin::echo(), Origin::echo()];
     let [one, two] = &origins;

@@ -285,3 +285,34 @@ async fn an_address_that_hangs_costs_a_try_and_no_request_that_may_be_repeated()
     let record = gateway.request_record("/whole");
     assert_eq!(record["error"], "origin_response_timeout", "{record}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_changes_holds_for_those_who_wait() {
+    let origin = Origin::echo();
+    let limits = |limits: Value| json!({ "origin": { "limits": limits } });
+    let gateway = gateway_with(&json!({ "url": origin.url(),
+        "limits": { "requests": 1, "queue": 9, "queue_ms": 59_500 } }));
+    let client = gateway.client(HOST).http2().await.unwrap();
+    let mut answers = JoinSet::new();
+    for index in 0..6 {
+        spawn(&mut answers, &client, format!("/hold/{index}"));
+    }
+    wait_for(&gateway, "/requests/waiting", 5);
+    // More of those who wait get in, although nobody leaves.
+    let raised = json!({ "requests": 3, "queue": 9, "queue_ms": 59_500 });
+    gateway.change_host(HOST, &limits(raised));
+    origin.wait_held(3);
+    wait_for(&gateway, "/requests/waiting", 3);
+    // Nobody does while there are more than may be.
+    let lowered = json!({ "requests": 2, "queue": 9, "queue_ms": 59_500 });
+    gateway.change_host(HOST, &limits(lowered));
+    wait_for(&gateway, "/requests/max", 2);
+    wait_for(&gateway, "/requests/in_use", 3);
+    // Without a limit all do.
+    gateway.change_host(HOST, &limits(Value::Null));
+    origin.wait_held(6);
+    origin.release();
+    while let Some(answer) = answers.join_next().await {
+        assert_eq!(answer.unwrap().status, 200);
+    }
+}

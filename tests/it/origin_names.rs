@@ -25,9 +25,7 @@ fn wait_for(gateway: &Gateway, wanted: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_means_what_it_means_now() {
-    let mounted = Command::new("unshare").args(["--mount", "true"]).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: needs the right to mount");
+    if !may_mount() {
         return;
     }
     let one = Origin::echo();
@@ -99,4 +97,100 @@ async fn a_name_means_what_it_means_now() {
     );
     let metrics = gateway.admin.get("/metrics").body;
     assert!(metrics.contains("postern_origin_name_failing{name=\"backend.test\"} 1"));
+}
+
+/// A port where there is an origin over IPv4 and nobody over IPv6, if this machine has that.
+fn ipv4_only() -> Option<Origin> {
+    let origin = Origin::saying(
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        true,
+    );
+    let six = std::net::TcpListener::bind(("::1", origin.address.port()));
+    if six.is_err() {
+        eprintln!("skipped: needs IPv6");
+        return None;
+    }
+    Some(origin)
+}
+
+fn may_mount() -> bool {
+    let mounted = Command::new("unshare").args(["--mount", "true"]).status();
+    let may = mounted.is_ok_and(|status| status.success());
+    if !may {
+        eprintln!("skipped: needs the right to mount");
+    }
+    may
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_another_family_stands_in_for_is_ejected_all_the_same() {
+    if !may_mount() {
+        return;
+    }
+    let Some(half) = ipv4_only() else { return };
+    let whole = Origin::echo();
+    let named = format!("http://half.test:{}", half.address.port());
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .names("::1 half.test\n127.0.0.1 half.test\n")
+        .host_with(
+            HOST,
+            "off",
+            &json!({ "addresses": [{ "url": named }, { "url": whole.url() }] }),
+        )
+        .start();
+    tests::wait::until("both addresses of the name", || {
+        let all = addresses(&gateway);
+        (all[0]["connects_to"] == json!(["::1", "127.0.0.1"])).then_some(())
+    });
+    let client = gateway.client(HOST).http2().await.unwrap();
+    for _ in 0..8 {
+        // Its other address answers: no request fails.
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
+    let found = &addresses(&gateway)[0];
+    assert_eq!(found["state"], "ejected", "{found}");
+    assert_eq!(found["last_failure"], "connect", "{found}");
+    let served = half.connections();
+    assert!(served >= 3, "{served}");
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
+    assert_eq!(half.connections(), served, "it gets no more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_a_stand_in_end_with_it() {
+    if !may_mount() {
+        return;
+    }
+    let one = Origin::echo();
+    let port = one.address.port();
+    if std::net::TcpListener::bind(("::1", port)).is_err() {
+        eprintln!("skipped: needs IPv6");
+        return;
+    }
+    let two = Origin::echo_at(SocketAddr::from(([127, 0, 0, 2], port)));
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .names("::1 half.test\n127.0.0.1 half.test\n")
+        .host(HOST, "off", &format!("http://half.test:{port}"))
+        .start();
+    let means = |second: &str| {
+        tests::wait::until(&format!("the name to mean {second}, too"), || {
+            let all = addresses(&gateway);
+            (all[0]["connects_to"] == json!(["::1", second])).then_some(())
+        });
+    };
+    means("127.0.0.1");
+    let client = gateway.client(HOST).http2().await.unwrap();
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    assert_eq!((one.connections(), two.connections()), (1, 0));
+    gateway.mean("::1 half.test\n127.0.0.2 half.test\n");
+    means("127.0.0.2");
+    // The address is the same, what stood in for it is not.
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
+    assert_eq!((one.requests().len(), two.requests().len()), (1, 4));
 }

@@ -455,10 +455,11 @@ impl Shared {
     }
 
     /// Has workers take a snapshot. Idle connections to addresses that no origin has any more are let go
-    /// of.
+    /// of, and limits of origins hold.
     pub(in crate::change) fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
         self.published.publish(snapshot, Instant::now());
         writer.parts.retire_addresses(&parts);
+        parts.open_gates(&writer.parts);
         let old = std::mem::replace(&mut writer.parts, parts);
         writer.retired.extend(old.programs_not_in(&writer.parts));
         drop(old);

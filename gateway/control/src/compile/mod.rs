@@ -14,7 +14,7 @@ mod staples;
 mod trust;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -153,7 +153,7 @@ fn anew<K: Clone + Eq + Hash>(origins: &HashMap<K, KnownOrigin>) -> HashMap<K, K
         .collect()
 }
 
-/// The groups that have become others.
+/// The groups of `before` that are not in `now`, or have become others.
 fn left_out<'g, K: Eq + Hash>(
     before: &'g HashMap<K, KnownOrigin>,
     now: &'g HashMap<K, KnownOrigin>,
@@ -227,6 +227,26 @@ impl Parts {
         let left = left.chain(left_out(&self.zone_origins, &now.zone_origins));
         let there = now.origins.values().chain(now.zone_origins.values());
         now.standing.retire(left, there.map(|(_, group)| group));
+    }
+
+    /// Has gates let in as many as origins have by now: `before` is what was published.
+    pub(crate) fn open_gates(&self, before: &Self) {
+        let mut there = HashSet::new();
+        let changed = left_out(&self.origins, &before.origins);
+        for group in changed.chain(left_out(&self.zone_origins, &before.zone_origins)) {
+            for limit in group.limits() {
+                there.insert(Arc::as_ptr(&limit.gate));
+                limit.gate.allow(limit.max);
+            }
+        }
+        let left = left_out(&before.origins, &self.origins);
+        for group in left.chain(left_out(&before.zone_origins, &self.zone_origins)) {
+            let limits = group.limits();
+            for limit in limits.filter(|one| !there.contains(&Arc::as_ptr(&one.gate))) {
+                // Who waits there is bound by nothing any more.
+                limit.gate.allow(u32::MAX);
+            }
+        }
     }
 
     /// The system's CA bundle when it was read last, by its hash.

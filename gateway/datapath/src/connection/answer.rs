@@ -277,7 +277,7 @@ async fn respond(
     let served = forward_to(exchange, permit, request, &destination, upgrade.is_some()).await;
     let origin = destination.origin();
     exchange.notes.borrow_mut().origin = Some(origin.clone());
-    exchange.stays_at(destination.take_open());
+    exchange.stays_at(destination.stay());
     let heads = HeadBounds::of(&connection.tunables);
     match served.and_then(|served| sound(served, heads)) {
         Ok(served) => Ok(finish(exchange, served)),

@@ -18,6 +18,7 @@ use super::standing::Standing;
 use super::trace::Trace;
 use super::{Connection, flood};
 use crate::clock;
+use crate::http::balance::Stay;
 use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::form::Form;
 use crate::http::incoming::{Incoming, Interims};
@@ -33,7 +34,6 @@ use snapshot::checks::version_text;
 use snapshot::http::headers::{is_within, remove_hop_by_hop};
 use snapshot::http::origin::Origin;
 use snapshot::origins::gate::Inside;
-use snapshot::origins::state::OpenRequest;
 use snapshot::phases::Change;
 use vocabulary::request_error::RequestError;
 use vocabulary::side::Side;
@@ -78,7 +78,7 @@ pub(super) struct Exchange {
     /// The connection to an origin that it keeps busy, in the account of its client.
     busy: RefCell<Option<Busy>>,
     /// It counts at the address that it is at.
-    stays: RefCell<Option<OpenRequest>>,
+    stays: RefCell<Option<Stay>>,
     /// It has its turn at an origin that takes so many at once.
     turn: RefCell<Option<Inside>>,
 }
@@ -219,7 +219,7 @@ impl Exchange {
     }
 
     /// Counts at the address that it is at, until this is closed.
-    pub(super) fn stays_at(&self, address: Option<OpenRequest>) {
+    pub(super) fn stays_at(&self, address: Option<Stay>) {
         if !self.closed.get() {
             self.stays.replace(address);
         }
@@ -333,6 +333,16 @@ impl Exchange {
         if notes.error.is_none() {
             notes.error = Some(error);
             notes.fault = Some(side);
+        }
+    }
+
+    /// The origin broke its answer off. Not where its client broke the request off before.
+    fn breaks_off(&self) {
+        let upload = self.upload.get();
+        let is_clients = upload.broken || upload.oversized || upload.too_large;
+        // Taken: whatever is said of its end after that, it was none.
+        if let Some(stay) = self.stays.take().filter(|_| !is_clients) {
+            stay.broke_off(clock::now());
         }
     }
 
@@ -559,10 +569,14 @@ impl BodyObserver for Exchange {
 
     fn origin_stalled(&self) {
         self.note_fault(RequestError::OriginStalled, Side::Origin);
+        self.breaks_off();
     }
 
     fn origin_broke(&self, why: &BodyError) {
         self.note_fault(RequestError::ResponseCut, Side::Origin);
+        if matches!(why, BodyError::Broken(_)) {
+            self.breaks_off();
+        }
         let mut notes = self.notes.borrow_mut();
         if notes.detail.is_empty() {
             notes.detail = why.to_string();
@@ -594,6 +608,9 @@ impl BodyObserver for Exchange {
             }
         } else {
             flood::answered(&self.connection);
+            if let Some(stay) = &*self.stays.borrow() {
+                stay.ended_well(clock::now());
+            }
         }
         self.close();
     }

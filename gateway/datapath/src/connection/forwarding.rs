@@ -19,7 +19,7 @@ use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
 use crate::http::queue::{Gated, at_the_gate};
 use crate::http::upgrade;
-use crate::http::upstream::HeadBounds;
+use crate::http::upstream::{HeadBounds, Telling};
 use crate::observe::Stage;
 use config::network::client_prefix;
 use rules::Permit;
@@ -65,12 +65,18 @@ pub(super) fn refused(
     error: &OriginError,
 ) -> Refused {
     // What a client breaks off is no fault of the origin, and clients write no log here.
+    let is_full = matches!(error, OriginError::Full { .. });
+    let what = if is_full {
+        Telling::Full
+    } else {
+        Telling::Fails
+    };
     if error.side() != Side::Client
-        && let Some(more) = connection.local.pool.tell(origin)
+        && let Some(more) = connection.local.pool.tell(origin, what)
     {
         let (reason, request_id) = (error.reason().as_str(), exchange.id.as_str());
         let host = host.name();
-        if matches!(error, OriginError::Full { .. }) {
+        if is_full {
             tracing::warn!(
                 %host, origin = &*group.label, reason, %error, request_id, more,
                 "a request was refused: its origin has as much as it may have"

@@ -209,15 +209,24 @@ pub(super) enum OriginStream {
     Tls(Box<TlsStream>),
 }
 
+/// A stream to an origin that is connected.
+pub(super) struct Connected {
+    pub(super) stream: OriginStream,
+    /// HTTP/2 is to be spoken.
+    pub(super) http2: bool,
+    /// The address did not take it; the one that stands in for it did.
+    pub(super) past: bool,
+}
+
 /// Connects, within `patience` altogether. `http1_only` is for upgrades, which HTTP/2 does not
-/// have. Answers whether HTTP/2 is to be spoken.
+/// have.
 pub(super) async fn connect(
     origin: &Origin,
     http1_only: bool,
     patience: Duration,
-) -> Result<(OriginStream, bool), OriginError> {
+) -> Result<Connected, OriginError> {
     let attempt = async {
-        let socket = connect_tcp(origin, patience).await?;
+        let (socket, past) = connect_tcp(origin, patience).await?;
         let introduction = origin.introduction.as_ref();
         let first = introduction.map_or(&[][..], |one| &one.header);
         let Some(tls) = &origin.tls else {
@@ -225,7 +234,12 @@ pub(super) async fn connect(
             if http2 && http1_only {
                 return Err(OriginError::Protocol("HTTP/1.1, which an upgrade needs"));
             }
-            return Ok((OriginStream::Plain(PlainStream::new(socket, first)), http2));
+            let stream = OriginStream::Plain(PlainStream::new(socket, first));
+            return Ok(Connected {
+                stream,
+                http2,
+                past,
+            });
         };
         let alpn = match origin.protocol {
             OriginProtocol::Http1 => Alpn::Http1,
@@ -236,7 +250,10 @@ pub(super) async fn connect(
         let mut session =
             Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
         // In clear, before the first record.
-        session.wire().write_all(first).map_err(OriginError::Connect)?;
+        session
+            .wire()
+            .write_all(first)
+            .map_err(OriginError::Connect)?;
         let mut stream = TlsStream::new(socket, session);
         let outcome = stream.handshake().await;
         if let Err(failure) = outcome {
@@ -248,7 +265,11 @@ pub(super) async fn connect(
         if alpn == Alpn::Http2 && !http2 {
             return Err(OriginError::Protocol("HTTP/2"));
         }
-        Ok((OriginStream::Tls(Box::new(stream)), http2))
+        Ok(Connected {
+            stream: OriginStream::Tls(Box::new(stream)),
+            http2,
+            past,
+        })
     };
     match tokio::time::timeout(patience, attempt).await {
         Ok(outcome) => outcome,
@@ -257,8 +278,8 @@ pub(super) async fn connect(
 }
 
 /// Connects to one of the addresses. As long as there is another one, each has half of the time that is
-/// left: one that says nothing does not take it all.
-async fn connect_tcp(origin: &Origin, patience: Duration) -> Result<Socket, OriginError> {
+/// left: one that says nothing does not take it all. Whether it is another one than the origin is at.
+async fn connect_tcp(origin: &Origin, patience: Duration) -> Result<(Socket, bool), OriginError> {
     let started = clock::now();
     let resolved: Vec<SocketAddr>;
     let addresses = if origin.addresses.is_empty() {
@@ -285,7 +306,10 @@ async fn connect_tcp(origin: &Origin, patience: Duration) -> Result<Socket, Orig
             outcome.unwrap_or_else(|_late| late())
         };
         match outcome {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => {
+                let own = origin.addresses.first();
+                return Ok((socket, own.is_some_and(|own| own != address)));
+            }
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }

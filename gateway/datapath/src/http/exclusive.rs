@@ -40,6 +40,8 @@ pub(super) struct Open {
     place: Option<Inside>,
     /// The address is one of its origin's no more.
     gone: Arc<AtomicBool>,
+    /// It leads to the address that stands in for it.
+    past: bool,
 }
 
 impl Open {
@@ -53,7 +55,24 @@ impl Open {
             count: count.clone(),
             place,
             gone: gone.clone(),
+            past: false,
         }
+    }
+
+    /// The same, to the address that stands in for the one that did not take it.
+    pub(super) fn past(mut self, past: bool) -> Self {
+        self.past = past;
+        self
+    }
+
+    /// Whether it leads past its address.
+    pub(super) fn is_past(&self) -> bool {
+        self.past
+    }
+
+    /// Whether its address is one of its origin's no more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
     }
 
     /// Whether its origin may have so many only.
@@ -63,7 +82,7 @@ impl Open {
 
     /// Whether it had better be over: somebody waits for that, or its address is gone.
     pub(super) fn is_unwelcome(&self) -> bool {
-        self.place.as_ref().is_some_and(Inside::is_wanted) || self.gone.load(Relaxed)
+        self.place.as_ref().is_some_and(Inside::is_wanted) || self.is_gone()
     }
 }
 
@@ -133,6 +152,16 @@ impl Exclusive {
     /// Whether it had better be over: somebody waits for that, or its address is gone.
     pub(super) fn is_unwelcome(&self) -> bool {
         self.wire.open.is_unwelcome()
+    }
+
+    /// Whether its address is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.wire.open.is_gone()
+    }
+
+    /// Whether it leads past its address.
+    pub(super) fn is_past(&self) -> bool {
+        self.wire.open.is_past()
     }
 
     /// Begins a request. `loan` is given back with the connection; without one it serves no other.

@@ -141,6 +141,7 @@ pub async fn forward(
                 opened
             }
         };
+        destination.goes_past(sender.is_past(), is_new, clock::now());
         let origin = &*destination.origin();
         let started = clock::now();
         let exchange = request.body().exchange();

@@ -124,7 +124,11 @@ impl Multiplexed {
 
     /// Whether requests may go out on it at all.
     pub(super) fn is_alive(&self) -> bool {
-        !self.retired.get() && !self.driven.over.get() && self.ready().is_ok()
+        let open = self.open.upgrade();
+        !self.retired.get()
+            && !self.driven.over.get()
+            && open.is_none_or(|open| !open.is_gone())
+            && self.ready().is_ok()
     }
 
     /// Whether a further request would be served at once.
@@ -149,6 +153,11 @@ impl Multiplexed {
     /// Whether its origin may have so many only.
     pub(super) fn is_limited(&self) -> bool {
         self.open.upgrade().is_some_and(|open| open.is_limited())
+    }
+
+    /// Whether it leads past its address.
+    pub(super) fn is_past(&self) -> bool {
+        self.open.upgrade().is_some_and(|open| open.is_past())
     }
 
     /// No further request goes out on it.
@@ -182,6 +191,11 @@ impl Stream {
     pub(super) fn was_refused(&self) {
         let others = self.0.streams.get().saturating_sub(1);
         self.0.refused_at.set(Some(others.max(1)));
+    }
+
+    /// Whether its connection leads past its address.
+    pub(super) fn is_past(&self) -> bool {
+        self.0.is_past()
     }
 
     /// The connection ends: no further request goes out on it.

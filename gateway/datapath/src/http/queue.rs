@@ -28,7 +28,7 @@ impl Gated<'_> {
     /// Whether one more would have to wait.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.limit.gate.counts().inside >= self.limit.max
+        self.limit.gate.is_full()
     }
 }
 
@@ -65,25 +65,25 @@ pub async fn at_the_gate(gated: Option<Gated<'_>>) -> Result<Option<Inside>, Ori
         return Ok(None);
     };
     let refused = |why| OriginError::Full { why, patience };
-    let waiting = match limit.gate.arrive(limit.max, client) {
+    let mut waiting = match limit.gate.arrive(client) {
         Ok(Arrival::Inside(inside)) => return Ok(Some(inside)),
         Ok(Arrival::Waiting(waiting)) => waiting,
         Err(_full) => return Err(refused(Refusal::Queue)),
     };
     let since = clock::now();
-    let outcome = tokio::time::timeout(patience, waiting).await;
+    let outcome = match tokio::time::timeout(patience, &mut waiting).await {
+        Ok(outcome) => Some(outcome),
+        Err(_late) => waiting.give_up(),
+    };
     if let Some(waited) = waited {
         waited.set(waited.get() + since.elapsed());
     }
     match outcome {
-        Ok(Ok(inside)) => {
+        Some(Ok(inside)) => {
             limit.gate.count_waited(since.elapsed());
             Ok(Some(inside))
         }
-        Ok(Err(_gave_way)) => Err(refused(Refusal::Queue)),
-        Err(_late) => {
-            limit.gate.count_refused();
-            Err(refused(Refusal::Time))
-        }
+        Some(Err(_gave_way)) => Err(refused(Refusal::Queue)),
+        None => Err(refused(Refusal::Time)),
     }
 }

@@ -54,13 +54,16 @@ pub async fn upgrade(
 async fn connect_somewhere(
     destination: &Destination<'_>,
     all: Duration,
-) -> Result<OriginStream, OriginError> {
+) -> Result<(OriginStream, bool), OriginError> {
     let started = clock::now();
     let left = || all.saturating_sub(started.elapsed());
     loop {
         let share = connect_share(left(), destination);
         let error = match connect(&destination.origin(), true, share).await {
-            Ok((stream, _)) => return Ok(stream),
+            Ok(connected) => {
+                destination.goes_past(connected.past, true, clock::now());
+                return Ok((connected.stream, connected.past));
+            }
             Err(error) => error,
         };
         if !may_go_on(left(), all, destination) {
@@ -141,6 +144,7 @@ async fn upgrade_stream(
         Some(sender) => (sender, false),
         None => open_somewhere(destination, pool, time, true).await?,
     };
+    destination.goes_past(sender.is_past(), is_new, clock::now());
     let origin = destination.origin();
     let connected_in = is_new.then(|| started.elapsed());
     let Sender::Http2(stream) = sender else {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::balance::Balancer;
-use super::connect::{AnswerError, OriginError, OriginStream, connect};
+use super::connect::{AnswerError, Connected, OriginError, OriginStream, connect};
 use super::exclusive::{Exclusive, Open};
 use super::multiplexed::{self, Multiplexed, Opening, Stream};
 use super::queue::{Gated, at_the_gate};
@@ -102,6 +102,49 @@ impl HeadBounds {
     }
 }
 
+/// What the operator is told of an origin. Of one there is no less to say because there was something
+/// to say of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    /// It does not answer.
+    Fails,
+    /// It has as much at once as it may have.
+    Full,
+}
+
+/// When something was told last, and how often it was not since.
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    untold: u64,
+}
+
+impl Told {
+    fn is_recent(&self, now: Instant) -> bool {
+        let since = self.last.map(|last| now.duration_since(last));
+        since.is_some_and(|since| since < ORIGIN_TOLD_EVERY)
+    }
+
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        if self.is_recent(now) {
+            self.untold += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        if !self.is_recent(now) {
+            self.last = None;
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.last.is_none() && self.untold == 0
+    }
+}
+
 /// What is known of one origin and kept for it.
 #[derive(Default)]
 struct Kept {
@@ -118,9 +161,8 @@ struct Kept {
     /// An HTTP/2 connection that is being opened, or one that may become one.
     opening: Option<Rc<Opening>>,
     budget: Budget,
-    /// When the operator was last told that it does not answer, and how often it did not since.
-    told: Option<Instant>,
-    untold: u64,
+    /// What the operator was told of it: that it does not answer, and that it has as much as it may.
+    told: [Told; 2],
 }
 
 impl fmt::Debug for Pool {
@@ -140,6 +182,16 @@ struct Idle {
 pub(super) enum Sender {
     Http1(Lease),
     Http2(Rc<Stream>),
+}
+
+impl Sender {
+    /// Whether it leads past the address that it is kept for.
+    pub(super) fn is_past(&self) -> bool {
+        match self {
+            Self::Http1(lease) => lease.connection.is_past(),
+            Self::Http2(stream) => stream.is_past(),
+        }
+    }
 }
 
 /// An HTTP/1.1 connection that is lent to one request.
@@ -220,21 +272,17 @@ impl Kept {
         }
         self.http2.retain(|one| !one.is_over(now, idle_timeout));
         self.peak_before = std::mem::replace(&mut self.peak, self.lent);
-        self.told = self
-            .told
-            .filter(|told| now.duration_since(*told) < ORIGIN_TOLD_EVERY);
+        for told in &mut self.told {
+            told.sweep(now);
+        }
     }
 
-    fn tell(&mut self, now: Instant) -> Option<u64> {
-        if self
-            .told
-            .is_some_and(|told| now.duration_since(told) < ORIGIN_TOLD_EVERY)
-        {
-            self.untold += 1;
-            return None;
+    fn tell(&mut self, what: Telling, now: Instant) -> Option<u64> {
+        let [fails, full] = &mut self.told;
+        match what {
+            Telling::Fails => fails.tell(now),
+            Telling::Full => full.tell(now),
         }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
     }
 
     fn is_unused(&self) -> bool {
@@ -243,8 +291,7 @@ impl Kept {
             && self.wanted() == 0
             && self.http2.is_empty()
             && self.opening.is_none()
-            && self.told.is_none()
-            && self.untold == 0
+            && self.told.iter().all(Told::is_nothing)
             && self.budget.is_full()
     }
 
@@ -372,11 +419,11 @@ impl Pool {
         may
     }
 
-    /// Whether the operator is to be told that this origin did not answer a request: clients decide
-    /// how many there are, and the access log has each. `Some` has how often it was not told since
-    /// the last time.
-    pub fn tell(&self, origin: &Origin) -> Option<u64> {
-        self.of(origin.key, |kept| kept.tell(clock::now()))
+    /// Whether the operator is to be told that this origin did not answer a request, or may get no
+    /// more: clients decide how many there are, and the access log has each. `Some` has how often it
+    /// was not told since the last time.
+    pub fn tell(&self, origin: &Origin, what: Telling) -> Option<u64> {
+        self.of(origin.key, |kept| kept.tell(what, clock::now()))
     }
 
     /// A connection that is there, alive, and ready at once. The last one used is the first one
@@ -395,7 +442,7 @@ impl Pool {
             }
             loop {
                 let mut connection = kept.idle.pop()?.connection;
-                if connection.is_alive() {
+                if connection.is_alive() && !connection.is_gone() {
                     break connection;
                 }
             }
@@ -498,14 +545,18 @@ impl Pool {
         patience: Duration,
     ) -> Result<Sender, OriginError> {
         let started = clock::now();
-        let (stream, http2) = connect(origin, false, patience).await?;
+        let Connected {
+            stream,
+            http2,
+            past,
+        } = connect(origin, false, patience).await?;
         let key = origin.connection_key();
         self.of(key, |kept| kept.speaks_http2 = Some(http2));
         if http2 {
             let left = patience.saturating_sub(started.elapsed());
             let (heads, open) = (
                 self.bounds.get().heads,
-                Open::new(&self.open, place, &origin.gone),
+                Open::new(&self.open, place, &origin.gone).past(past),
             );
             let started = multiplexed::start(stream, heads, Rc::new(open));
             let Ok(shared) = tokio::time::timeout(left, started).await else {
@@ -519,7 +570,7 @@ impl Pool {
             self.of(key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
         }
-        let connection = self.exclusive(origin, stream, place);
+        let connection = self.exclusive(origin, (stream, past), place);
         Ok(Sender::Http1(Lease { connection, loan }))
     }
 
@@ -527,10 +578,10 @@ impl Pool {
     pub(super) fn exclusive(
         &self,
         origin: &Origin,
-        stream: OriginStream,
+        (stream, past): (OriginStream, bool),
         place: Option<Inside>,
     ) -> Exclusive {
-        let open = Open::new(&self.open, place, &origin.gone);
+        let open = Open::new(&self.open, place, &origin.gone).past(past);
         Exclusive::new(stream, self.bounds.get().heads, open)
     }
 }
@@ -546,17 +597,22 @@ mod tests {
     fn of_an_origin_that_does_not_answer_there_is_a_line_now_and_then() {
         let (mut kept, begun) = (Kept::default(), Instant::now());
         let told = |kept: &mut Kept, after| {
-            let all = (0..1_000).filter_map(|_| kept.tell(begun + after));
+            let all = (0..1_000).filter_map(|_| kept.tell(Telling::Fails, begun + after));
             all.collect::<Vec<u64>>()
         };
         assert_eq!(told(&mut kept, Duration::ZERO), [0]);
+        // That it has enough is another matter.
+        assert_eq!(kept.tell(Telling::Full, begun), Some(0));
+        assert_eq!(kept.tell(Telling::Full, begun), None);
         let soon = ORIGIN_TOLD_EVERY - Duration::from_millis(1);
         assert_eq!(told(&mut kept, soon), [0_u64; 0]);
         assert_eq!(told(&mut kept, ORIGIN_TOLD_EVERY), [1_999]);
         // What was not told is not forgotten with the connections.
         kept.sweep(begun + 3 * ORIGIN_TOLD_EVERY, Duration::ZERO, 0);
         assert!(!kept.is_unused());
-        assert_eq!(kept.tell(begun + 3 * ORIGIN_TOLD_EVERY), Some(999));
+        let later = begun + 3 * ORIGIN_TOLD_EVERY;
+        assert_eq!(kept.tell(Telling::Fails, later), Some(999));
+        assert_eq!(kept.tell(Telling::Full, later), Some(1));
         kept.sweep(begun + 5 * ORIGIN_TOLD_EVERY, Duration::ZERO, 0);
         assert!(kept.is_unused());
     }

@@ -32,7 +32,7 @@ const FIRST_TURN: u64 = 4;
 /// How many of an origin's may be at once.
 #[derive(Debug)]
 pub struct Limit {
-    /// So many.
+    /// So many. The gate lets in as many once the snapshot is published: [`Gate::allow`].
     pub max: u32,
     /// Who is inside, and who waits.
     pub gate: Arc<Gate>,
@@ -41,6 +41,8 @@ pub struct Limit {
 /// Who is inside, and who waits.
 #[derive(Debug)]
 pub struct Gate {
+    /// So many may be inside, by the configuration of now.
+    max: AtomicU32,
     inside: AtomicU32,
     waiting: AtomicU32,
     /// So many may wait.
@@ -90,7 +92,6 @@ pub struct GateCounts {
 #[derive(Debug)]
 pub struct Inside {
     gate: Arc<Gate>,
-    max: u32,
 }
 
 /// Somebody at the gate.
@@ -107,16 +108,16 @@ pub enum Arrival {
 pub struct Waiting {
     gate: Arc<Gate>,
     place: usize,
-    max: u32,
     is_over: bool,
 }
 
 impl Gate {
-    /// A gate with a queue of this length.
+    /// A gate that lets so many in, with a queue of this length.
     #[must_use]
-    pub fn new(length: u32) -> Arc<Self> {
+    pub fn new(max: u32, length: u32) -> Arc<Self> {
         let places = (0..2 * length).map(|_| Place::default());
         Arc::new(Self {
+            max: AtomicU32::new(max),
             inside: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             length,
@@ -127,6 +128,19 @@ impl Gate {
             refused: AtomicU64::new(0),
             waited_usec: AtomicU64::new(0),
         })
+    }
+
+    /// Lets so many in from now on, those among them who wait already. Who is inside stays.
+    pub fn allow(&self, max: u32) {
+        if self.max.swap(max, SeqCst) != max {
+            self.let_in();
+        }
+    }
+
+    /// Whether one more would have to wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.inside.load(Relaxed) >= self.max.load(Relaxed)
     }
 
     /// How many may wait.
@@ -164,14 +178,15 @@ impl Gate {
         self.refused.fetch_add(1, Relaxed);
     }
 
-    fn try_enter(&self, max: u32) -> bool {
+    fn try_enter(&self) -> bool {
+        let max = self.max.load(SeqCst);
         let enter = |inside| (inside < max).then_some(inside + 1);
         self.inside.fetch_update(SeqCst, SeqCst, enter).is_ok()
     }
 
     /// Lets in those whose turn it is, as long as there is room.
-    fn let_in(&self, max: u32) {
-        while self.has_queue() && self.try_enter(max) {
+    fn let_in(&self) {
+        while self.has_queue() && self.try_enter() {
             if self.call_next() {
                 continue;
             }
@@ -223,20 +238,21 @@ impl Gate {
                 return false;
             };
             if place.becomes(last.1, GIVES_WAY) {
+                self.count_refused();
                 place.waker.wake();
                 return true;
             }
         }
     }
 
-    /// At most `max` are inside. `client` tells clients apart.
+    /// Somebody comes. `client` tells clients apart.
     ///
     /// # Errors
     /// The queue is full.
-    pub fn arrive(self: &Arc<Self>, max: u32, client: u64) -> Result<Arrival, Full> {
-        if !self.has_queue() && self.try_enter(max) {
+    pub fn arrive(self: &Arc<Self>, client: u64) -> Result<Arrival, Full> {
+        if !self.has_queue() && self.try_enter() {
             let gate = self.clone();
-            return Ok(Arrival::Inside(Inside { gate, max }));
+            return Ok(Arrival::Inside(Inside { gate }));
         }
         let of_client = |place: &Place| place.client.load(SeqCst) == client;
         let before = self.queue().filter(|(place, _)| of_client(place)).count();
@@ -256,11 +272,10 @@ impl Gate {
         seat.round.store(round, SeqCst);
         seat.turn.store(turn, SeqCst);
         self.queued.fetch_add(1, Relaxed);
-        self.let_in(max);
+        self.let_in();
         Ok(Arrival::Waiting(Waiting {
             gate: self.clone(),
             place,
-            max,
             is_over: false,
         }))
     }
@@ -283,7 +298,7 @@ impl Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         self.gate.inside.fetch_sub(1, SeqCst);
-        self.gate.let_in(self.max);
+        self.gate.let_in();
     }
 }
 
@@ -298,12 +313,9 @@ impl Waiting {
         let outcome = match seat.turn.load(SeqCst) {
             LET_IN => Ok(Inside {
                 gate: self.gate.clone(),
-                max: self.max,
             }),
-            GIVES_WAY => {
-                self.gate.count_refused();
-                Err(Full)
-            }
+            // Counted by whoever has his place.
+            GIVES_WAY => Err(Full),
             _waiting => return None,
         };
         drop(seat.waker.take());
@@ -324,26 +336,44 @@ impl Future for Waiting {
             seat.waker.register(cx.waker());
         }
         // There may be more room than those who left knew of.
-        self.gate.let_in(self.max);
+        self.gate.let_in();
         self.outcome().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
+impl Waiting {
+    /// Waits no longer. What became of it, when that was decided before; else it counts as refused.
+    #[must_use]
+    pub fn give_up(mut self) -> Option<Result<Inside, Full>> {
+        let outcome = self.leave();
+        if outcome.is_none() {
+            self.gate.count_refused();
+        }
+        outcome
+    }
+
+    fn leave(&mut self) -> Option<Result<Inside, Full>> {
         while !self.is_over {
-            let Some(seat) = self.seat() else { return };
-            let turn = seat.turn.load(SeqCst);
+            let turn = self.seat()?.turn.load(SeqCst);
             if turn < FIRST_TURN {
-                // Let in and not interested: who is next has it.
-                drop(self.outcome());
-            } else if seat.becomes(turn, TAKEN) {
+                return self.outcome();
+            }
+            let seat = self.seat()?;
+            if seat.becomes(turn, TAKEN) {
                 drop(seat.waker.take());
                 self.gate.waiting.fetch_sub(1, SeqCst);
                 seat.turn.store(FREE, SeqCst);
                 self.is_over = true;
             }
         }
+        None
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Let in and not interested: who is next has it.
+        drop(self.leave());
     }
 }
 
@@ -380,14 +410,14 @@ mod tests {
 
     #[test]
     fn who_comes_beyond_the_limit_waits_and_who_comes_beyond_that_is_refused() {
-        let gate = Gate::new(2);
-        let first = inside(gate.arrive(1, 1));
-        let mut second = waiting(gate.arrive(1, 2));
-        let third = waiting(gate.arrive(1, 3));
-        assert_eq!(gate.arrive(1, 4).unwrap_err(), Full);
+        let gate = Gate::new(1, 2);
+        let first = inside(gate.arrive(1));
+        let mut second = waiting(gate.arrive(2));
+        let third = waiting(gate.arrive(3));
+        assert_eq!(gate.arrive(4).unwrap_err(), Full);
         assert_eq!(poll(&mut second), None);
         drop(third);
-        let mut fourth = waiting(gate.arrive(1, 4));
+        let mut fourth = waiting(gate.arrive(4));
         drop(first);
         assert_eq!(poll(&mut fourth), None, "it is not its turn");
         assert_eq!(poll(&mut second), Some(Ok(())));
@@ -396,21 +426,21 @@ mod tests {
         assert_eq!((counts.inside, counts.waiting), (0, 0));
         assert_eq!((counts.queued, counts.refused), (3, 1));
         // Without a queue nobody waits.
-        let gate = Gate::new(0);
-        let _first = inside(gate.arrive(1, 1));
-        assert_eq!(gate.arrive(1, 2).unwrap_err(), Full);
+        let gate = Gate::new(1, 0);
+        let _first = inside(gate.arrive(1));
+        assert_eq!(gate.arrive(2).unwrap_err(), Full);
     }
 
     #[test]
     fn clients_take_turns_and_who_has_most_in_a_full_queue_gives_way() {
-        let gate = Gate::new(4);
-        let first = inside(gate.arrive(1, 9));
-        let mut greedy: Vec<Waiting> = (0..4).map(|_| waiting(gate.arrive(1, 1))).collect();
-        assert_eq!(gate.arrive(1, 1).unwrap_err(), Full);
+        let gate = Gate::new(1, 4);
+        let first = inside(gate.arrive(9));
+        let mut greedy: Vec<Waiting> = (0..4).map(|_| waiting(gate.arrive(1))).collect();
+        assert_eq!(gate.arrive(1).unwrap_err(), Full);
         // Another client has a place all the same, and the last one of the greedy client goes.
-        let mut other = waiting(gate.arrive(1, 2));
+        let mut other = waiting(gate.arrive(2));
         assert_eq!(poll(&mut greedy[3]), Some(Err(Full)));
-        let mut another = waiting(gate.arrive(1, 3));
+        let mut another = waiting(gate.arrive(3));
         assert_eq!(poll(&mut greedy[2]), Some(Err(Full)));
         assert_eq!(gate.counts().waiting, 4);
         drop(first);
@@ -434,19 +464,61 @@ mod tests {
 
     #[test]
     fn who_is_let_in_and_gone_lets_the_next_one_in() {
-        let gate = Gate::new(4);
-        let first = inside(gate.arrive(1, 1));
-        let (second, mut third) = (waiting(gate.arrive(1, 2)), waiting(gate.arrive(1, 3)));
+        let gate = Gate::new(1, 4);
+        let first = inside(gate.arrive(1));
+        let (second, mut third) = (waiting(gate.arrive(2)), waiting(gate.arrive(3)));
         drop(first);
         drop(second);
         assert_eq!(poll(&mut third), Some(Ok(())));
         assert_eq!(gate.counts().inside, 0);
         // A limit that was raised lets in who waits, without anybody leaving.
-        let _first = inside(gate.arrive(1, 1));
-        let mut second = waiting(gate.arrive(1, 2));
+        let _first = inside(gate.arrive(1));
+        let mut second = waiting(gate.arrive(2));
         assert_eq!(poll(&mut second), None);
-        let _third = waiting(gate.arrive(3, 3));
+        gate.allow(3);
         assert_eq!(poll(&mut second), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_limit_that_is_lowered_holds_while_others_wait() {
+        let gate = Gate::new(3, 4);
+        let mut inside: Vec<Inside> = (0..3).map(|one| inside(gate.arrive(one))).collect();
+        let mut queue: Vec<Waiting> = (0..3).map(|one| waiting(gate.arrive(9 + one))).collect();
+        gate.allow(1);
+        assert!(gate.is_full());
+        for left in [2, 1] {
+            drop(inside.pop());
+            assert!(queue.iter_mut().all(|one| poll(one).is_none()));
+            assert_eq!(gate.counts().inside, left);
+        }
+        drop(inside.pop());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(_next)) = Pin::new(&mut queue[0]).poll(cx) else {
+            panic!("nobody is let in");
+        };
+        assert_eq!(poll(&mut queue[1]), None, "one at a time by now");
+    }
+
+    #[test]
+    fn who_is_refused_counts_once() {
+        let gate = Gate::new(1, 2);
+        let first = inside(gate.arrive(9));
+        // Gives way, and gives up before he has seen it.
+        let patient = waiting(gate.arrive(1));
+        let greedy = waiting(gate.arrive(1));
+        let other = waiting(gate.arrive(2));
+        assert!(matches!(greedy.give_up(), Some(Err(Full))));
+        assert_eq!(gate.counts().refused, 1);
+        assert!(other.give_up().is_none());
+        assert_eq!(gate.counts().refused, 2);
+        // Goes away: nobody is refused.
+        drop(patient);
+        assert_eq!(gate.counts().refused, 2);
+        // Is let in at the last moment.
+        let late = waiting(gate.arrive(3));
+        drop(first);
+        assert!(matches!(late.give_up(), Some(Ok(_))));
+        assert_eq!((gate.counts().refused, gate.counts().inside), (2, 0));
     }
 
     #[test]
@@ -454,7 +526,7 @@ mod tests {
         const THREADS: usize = 4;
         const ROUNDS: usize = 20_000;
         const MAX: u32 = 2;
-        let (gate, together) = (Gate::new(3), Barrier::new(THREADS));
+        let (gate, together) = (Gate::new(MAX, 3), Barrier::new(THREADS));
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (served, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
         struct Unpark(std::thread::Thread);
@@ -471,7 +543,7 @@ mod tests {
                     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
                     together.wait();
                     for round in 0..ROUNDS {
-                        let let_in = match gate.arrive(MAX, client as u64) {
+                        let let_in = match gate.arrive(client as u64) {
                             Err(Full) => None,
                             Ok(Arrival::Inside(inside)) => Some(inside),
                             // Some do not wait.

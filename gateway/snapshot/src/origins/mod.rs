@@ -120,6 +120,11 @@ impl OriginGroup {
         &first.expect("an origin has an address").origin
     }
 
+    /// What it has at once.
+    pub fn limits(&self) -> impl Iterator<Item = &Limit> {
+        self.requests.iter().chain(&self.connections)
+    }
+
     /// Whether there is anything to choose.
     #[must_use]
     pub fn has_several(&self) -> bool {

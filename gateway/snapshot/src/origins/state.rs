@@ -48,6 +48,8 @@ vocabulary::words! {
         ResponseTimeout = "response_timeout",
         /// It answered 502, 503 or 504.
         Status = "status",
+        /// It broke its answer off, or stopped in the middle.
+        Cut = "cut",
     }
 }
 
@@ -74,6 +76,8 @@ pub struct AddressState {
     requests: AtomicU64,
     /// Requests that failed, in a row.
     failures: AtomicU32,
+    /// Answers that broke off, in a row: a head that is good says nothing of what follows.
+    cuts: AtomicU32,
     /// Requests that failed, in all.
     failed: AtomicU64,
     /// The last failure, by its place in [`Failure::ALL`] and counted from 1; 0 for none.
@@ -156,6 +160,7 @@ impl AddressState {
         if before == Health::Unhealthy && health == Health::Healthy {
             self.back_since.store(millis(now), Relaxed);
             self.failures.store(0, Relaxed);
+            self.cuts.store(0, Relaxed);
         }
         self.health.store(place, Relaxed);
         before != health
@@ -208,7 +213,19 @@ impl AddressState {
         let place = u8::try_from(place.unwrap_or_default() + 1).unwrap_or_default();
         self.last_failure.store(place, Relaxed);
         self.failed.fetch_add(1, Relaxed);
-        self.failures.fetch_add(1, Relaxed).saturating_add(1)
+        let in_a_row = match why {
+            Failure::Cut => &self.cuts,
+            _ => &self.failures,
+        };
+        in_a_row.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// An answer came to its end.
+    pub fn ended_well(&self, now: Instant) {
+        if self.cuts.load(Relaxed) != 0 {
+            self.cuts.store(0, Relaxed);
+        }
+        self.is_well(now);
     }
 
     /// A request was answered. Reads only while all is well: no cache line wanders.
@@ -216,6 +233,14 @@ impl AddressState {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
+        // Where answers broke off, their ends have to come.
+        if self.last_failure() != Some(Failure::Cut) {
+            self.is_well(now);
+        }
+    }
+
+    /// Whatever it was out for is over.
+    fn is_well(&self, now: Instant) {
         let since = self.back_since.load(Relaxed);
         // What was sent before it was out says nothing of what it is now.
         if self.in_a_row.load(Relaxed) != 0 && millis(now) > since {
@@ -227,6 +252,7 @@ impl AddressState {
     pub(super) fn leave(&self, time: Duration, now: Instant) {
         let until = millis(now).saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         self.failures.store(0, Relaxed);
+        self.cuts.store(0, Relaxed);
         self.in_a_row.fetch_add(1, Relaxed);
         self.ejections.fetch_add(1, Relaxed);
         self.back_since.store(until, Relaxed);

@@ -230,7 +230,7 @@ pub(super) fn limits(spec: &OriginSpec, is_tls: bool, last: Option<&OriginGroup>
         let max = max?;
         let gate = last.map(|last| &last.gate);
         let gate = gate.filter(|gate| gate.length() == length);
-        let gate = gate.cloned().unwrap_or_else(|| Gate::new(length));
+        let gate = gate.cloned().unwrap_or_else(|| Gate::new(max, length));
         Some(Limit { max, gate })
     };
     // A request over HTTP/1.1 has a connection for itself: who waits for one does so in the same

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::Balancer;
+use super::{Balancer, Stay};
 use crate::http::connect::{AnswerError, OriginError};
 use crate::http::queue::Gated;
 use crate::http::upstream::Pool;
@@ -36,6 +36,8 @@ pub struct Destination<'h> {
     /// A bit for each address that it was at.
     tried: Cell<u64>,
     place: Cell<usize>,
+    /// Another address stands in for it.
+    past: Cell<bool>,
     origin: RefCell<Arc<Origin>>,
     /// It counts at its address for as long as it is open.
     open: RefCell<Option<OpenRequest>>,
@@ -61,6 +63,7 @@ impl<'h> Destination<'h> {
             pool: pool.clone(),
             tried: Cell::new(0),
             place: Cell::new(0),
+            past: Cell::new(false),
             origin: RefCell::new(group.first().clone()),
             open: RefCell::default(),
         };
@@ -148,6 +151,8 @@ impl<'h> Destination<'h> {
     pub(in crate::http) fn answered(&self, status: StatusCode, now: Instant) {
         match status.as_u16() {
             502..=504 => self.fails(Failure::Status, now),
+            // What another one answers in its place says nothing of it.
+            _ if self.past.get() => {}
             _ if self.counts() => {
                 if let Some(address) = self.group.addresses.get(self.place.get()) {
                     address.state.served(now);
@@ -199,9 +204,20 @@ impl<'h> Destination<'h> {
         self.open.borrow().is_some()
     }
 
-    /// What counts the request at its address, for as long as its answer lasts.
+    /// The request at its address, for as long as its answer lasts.
     #[must_use]
-    pub fn take_open(&self) -> Option<OpenRequest> {
-        self.open.take()
+    pub fn stay(&self) -> Option<Stay> {
+        let open = self.open.take()?;
+        let at = (self.group, self.place.get());
+        Some(Stay::new(open, at, !self.past.get()))
+    }
+
+    /// A connection leads past the address, to the one that stands in for it. `is_new`: the address
+    /// has just not taken it.
+    pub(in crate::http) fn goes_past(&self, past: bool, is_new: bool, now: Instant) {
+        self.past.set(past);
+        if past && is_new {
+            self.fails(Failure::Connect, now);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `choice` | the ways to choose, as pure functions of shares |
+//! | `stay` | the request at its address, until its answer is over |
 //! | `destination` | one request's way: the address it is at, those it was at, how it went there |
 //!
 //! Each worker chooses by itself: turns are its own, and what is known of addresses are atomics that
@@ -10,6 +11,7 @@
 
 mod choice;
 mod destination;
+mod stay;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ use boring::sha::sha256;
 
 use self::choice::{Random, Shares};
 pub use self::destination::Destination;
+pub use self::stay::Stay;
 use crate::limits::TURNS_KEPT;
 use snapshot::limits::ADDRESSES_MAX;
 use snapshot::origins::{Balancing, OriginGroup};
