@@ -8,12 +8,15 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `dns` | a name server that does as it is told |
 //! | `origin` | an origin that does as it is told, in a process of its own |
 //! | `peers` | how Postern, nginx and HAProxy are told of three origins |
 
+mod dns;
 mod origin;
 mod peers;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,15 +25,16 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use self::dns::{Dns, Says};
 use self::origin::{Behaviour, Process};
 pub use self::origin::{OriginArguments, serve};
-use self::peers::Proxy;
+use self::peers::{Place, Proxy};
 use crate::client::{Connection, Target};
 use crate::compare::seconds;
 use crate::machine::Machine;
 use crate::peers::Name;
 use crate::report::write;
-use crate::world::{OPEN_HOST, World};
+use crate::world::{OPEN_HOST, World, free_address};
 use ::tests::pki::Authority;
 
 /// Origins that there are; one of them has the fault.
@@ -56,9 +60,20 @@ pub enum Fault {
     Resets,
     /// It has a certificate of another CA.
     WrongCertificate,
+    /// The name of all three is not found any more.
+    DnsGone,
+    /// The name server does not answer.
+    DnsSilent,
+    /// The name means another one in its place, and two seconds later it is killed.
+    DnsChanged,
 }
 
 impl Fault {
+    /// Whether origins are known by a name.
+    fn is_of_names(self) -> bool {
+        matches!(self, Self::DnsGone | Self::DnsSilent | Self::DnsChanged)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -68,6 +83,9 @@ impl Fault {
             Self::Half => "half of the answers",
             Self::Resets => "resets",
             Self::WrongCertificate => "wrong certificate",
+            Self::DnsGone => "name not found",
+            Self::DnsSilent => "name server silent",
+            Self::DnsChanged => "name changed",
         }
     }
 }
@@ -80,7 +98,7 @@ pub struct Arguments {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "none,killed,stopped,slow,half,resets,wrong-certificate"
+        default_value = "none,killed,stopped,slow,half,resets,wrong-certificate,dns-gone,dns-silent,dns-changed"
     )]
     fault: Vec<Fault>,
     /// Who takes part; those that are not installed are left out with a word
@@ -204,14 +222,27 @@ async fn one(fault: Fault, name: Name, arguments: &Arguments) -> Result<Option<(
     let is_tls = fault == Fault::WrongCertificate;
     let authority = Authority::root("Origins");
     let mut origins = Vec::new();
-    for _ in 0..ORIGINS {
-        origins.push(Process::start(&world, is_tls.then_some(&authority))?);
+    for address in places(fault)? {
+        origins.push(Process::start(
+            &world,
+            address,
+            is_tls.then_some(&authority),
+        )?);
     }
     let addresses: Vec<_> = origins.iter().map(|origin| origin.address).collect();
+    let (before, after) = (means(addresses.get(..ORIGINS)), means(addresses.get(1..)));
+    let dns = match fault.is_of_names() {
+        true => Some(Dns::start(before.clone())?),
+        false => None,
+    };
     let believed = is_tls.then(|| authority.pem());
     let postern = arguments.postern.clone();
-    let Some(proxy) = Proxy::start(name, &world, &addresses, believed.as_deref(), postern).await?
-    else {
+    let at = Place {
+        origins: &addresses,
+        believed: believed.as_deref(),
+        dns: dns.as_ref().map(|dns| dns.address),
+    };
+    let Some(proxy) = Proxy::start(name, &world, &at, postern).await? else {
         return Ok(None);
     };
     let target = Rc::new(Target {
@@ -240,8 +271,23 @@ async fn one(fault: Fault, name: Name, arguments: &Arguments) -> Result<Option<(
         .run_until(async {
             tokio::time::sleep(whole / 4).await;
             victim.suffers(fault)?;
-            tokio::time::sleep(whole / 2).await;
+            if let Some(dns) = &dns {
+                dns.say(match fault {
+                    Fault::DnsChanged => after,
+                    Fault::DnsSilent => Says::Nothing,
+                    _ => Says::NoName,
+                });
+            }
+            let stays = Duration::from_secs(2).min(whole / 2);
+            tokio::time::sleep(stays).await;
+            if fault == Fault::DnsChanged {
+                victim.kill()?;
+            }
+            tokio::time::sleep(whole / 2 - stays).await;
             victim.recovers(fault)?;
+            if let Some(dns) = dns.as_ref().filter(|_| fault != Fault::DnsChanged) {
+                dns.say(before);
+            }
             for client in clients {
                 let one = client.await?;
                 run.requests += one.requests;
@@ -258,6 +304,26 @@ async fn one(fault: Fault, name: Name, arguments: &Arguments) -> Result<Option<(
         })
         .await?;
     Ok(Some((run, proxy.version)))
+}
+
+/// Where origins are: known by a name, on one port of several addresses, and one more of them, which
+/// the name means later.
+fn places(fault: Fault) -> Result<Vec<SocketAddr>> {
+    if !fault.is_of_names() {
+        return (0..ORIGINS).map(|_| free_address()).collect();
+    }
+    let port = free_address()?.port();
+    let all = (1..=4).map(|last| SocketAddr::from(([127, 54, 0, last], port)));
+    Ok(all.collect())
+}
+
+fn means(addresses: Option<&[SocketAddr]>) -> Says {
+    let all = addresses.unwrap_or_default().iter();
+    let all = all.filter_map(|address| match address {
+        SocketAddr::V4(address) => Some(*address.ip()),
+        SocketAddr::V6(_) => None,
+    });
+    Says::Means(all.collect())
 }
 
 /// Waits until a proxy answers.
@@ -329,12 +395,13 @@ impl Process {
             Fault::Half => self.behave(Behaviour::Half),
             Fault::Resets => self.behave(Behaviour::Resets),
             Fault::WrongCertificate => self.behave(Behaviour::WrongCertificate),
+            Fault::DnsGone | Fault::DnsSilent | Fault::DnsChanged => Ok(()),
         }
     }
 
     fn recovers(&mut self, fault: Fault) -> Result<()> {
         match fault {
-            Fault::None => Ok(()),
+            Fault::None | Fault::DnsGone | Fault::DnsSilent | Fault::DnsChanged => Ok(()),
             Fault::Killed => self.again(),
             Fault::Stopped => self.signal(rustix::process::Signal::CONT),
             _ => self.behave(Behaviour::Good),

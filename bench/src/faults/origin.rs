@@ -13,7 +13,7 @@ use boring::ssl::{SslAcceptor, SslFiletype, SslMethod};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::world::{World, free_address};
+use crate::world::World;
 use tests::pki::Authority;
 
 /// The name that origins' certificates are for.
@@ -55,8 +55,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(world: &World, authority: Option<&Authority>) -> Result<Self> {
-        let address = free_address()?;
+    pub(super) fn start(
+        world: &World,
+        address: SocketAddr,
+        authority: Option<&Authority>,
+    ) -> Result<Self> {
         let tls = match authority {
             None => None,
             Some(authority) => {

@@ -15,6 +15,22 @@ use crate::admin;
 use crate::peers::{Child, Name, find_program, postern_binary, version_of};
 use crate::world::{OPEN_HOST, World, free_address};
 
+/// Where the origins are.
+pub(super) struct Place<'a> {
+    pub(super) origins: &'a [SocketAddr],
+    /// The CA of those that speak TLS.
+    pub(super) believed: Option<&'a str>,
+    /// The name server that knows them, where they are known by a name: all but the last one, and on
+    /// one port.
+    pub(super) dns: Option<SocketAddr>,
+}
+
+impl Place<'_> {
+    fn port(&self) -> u16 {
+        self.origins.first().map_or(0, SocketAddr::port)
+    }
+}
+
 /// A proxy that was started.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
@@ -23,24 +39,19 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy in front of these origins; with `believed`, they speak TLS. `Ok(None)`: it is not
-    /// installed.
+    /// Starts a proxy in front of these origins. `Ok(None)`: it is not installed.
     pub(super) async fn start(
         name: Name,
         world: &World,
-        origins: &[SocketAddr],
-        believed: Option<&str>,
+        place: &Place<'_>,
         postern: Option<PathBuf>,
     ) -> Result<Option<Self>> {
         let authority = world.file("origins.pem");
-        fs::write(&authority, believed.unwrap_or_default())?;
-        let is_tls = believed.is_some();
+        fs::write(&authority, place.believed.unwrap_or_default())?;
         match name {
-            Name::Postern => self::postern(world, origins, believed, postern)
-                .await
-                .map(Some),
-            Name::Nginx => nginx(world, origins, is_tls),
-            Name::Haproxy => haproxy(world, origins, is_tls),
+            Name::Postern => self::postern(world, place, postern).await.map(Some),
+            Name::Nginx => nginx(world, place),
+            Name::Haproxy => haproxy(world, place),
             other => bail!("{} does not take part in this", other.as_str()),
         }
     }
@@ -51,12 +62,8 @@ impl Proxy {
     }
 }
 
-async fn postern(
-    world: &World,
-    origins: &[SocketAddr],
-    believed: Option<&str>,
-    program: Option<PathBuf>,
-) -> Result<Proxy> {
+async fn postern(world: &World, place: &Place<'_>, program: Option<PathBuf>) -> Result<Proxy> {
+    let (origins, believed) = (place.origins, place.believed);
     let program = postern_binary(program)?;
     let (address, socket) = (free_address()?, world.file("admin.sock"));
     let text = format!(
@@ -67,14 +74,34 @@ async fn postern(
     );
     let configuration = world.file("postern.conf");
     fs::write(&configuration, text)?;
-    let mut command = Command::new(&program);
+    let mut command = match place.dns {
+        None => Command::new(&program),
+        Some(dns) => {
+            // It asks as the system does: with a file of its own, which nobody else sees.
+            let resolver = world.file("resolv.conf");
+            let ip = dns.ip();
+            fs::write(
+                &resolver,
+                format!("nameserver {ip}\noptions timeout:1 attempts:1\n"),
+            )?;
+            let mut command = Command::new("unshare");
+            let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+            command.args(["--mount", "sh", "-c", script]);
+            command.arg(&resolver).arg(&program);
+            command
+        }
+    };
     command.arg("run").arg("-c").arg(&configuration);
     let child = Child::start(command, &world.file("postern.log"))?;
     let scheme = if believed.is_some() { "https" } else { "http" };
     let addresses = origins.iter();
     let addresses = addresses.map(|origin| json!({ "url": format!("{scheme}://{origin}") }));
+    let addresses = match place.dns {
+        None => addresses.collect::<Vec<_>>(),
+        Some(_) => vec![json!({ "url": format!("{scheme}://{NAME}:{}", place.port()) })],
+    };
     let origin = json!({ "origin": {
-        "addresses": addresses.collect::<Vec<_>>(),
+        "addresses": addresses,
         "ca_pem": believed,
         "server_name": believed.map(|_| NAME),
         "protocol": "http1",
@@ -96,7 +123,8 @@ async fn postern(
     })
 }
 
-fn nginx(world: &World, origins: &[SocketAddr], is_tls: bool) -> Result<Option<Proxy>> {
+fn nginx(world: &World, place: &Place<'_>) -> Result<Option<Proxy>> {
+    let (origins, is_tls) = (place.origins, place.believed.is_some());
     let Some(program) = find_program("nginx") else {
         return Ok(None);
     };
@@ -118,6 +146,22 @@ fn nginx(world: &World, origins: &[SocketAddr], is_tls: bool) -> Result<Option<P
             proxy_ssl_server_name on;",
         world.file("origins.pem").display()
     );
+    // A name in an upstream is looked up at the start and never again: one in a variable is.
+    let (resolver, pass) = match place.dns {
+        None => (
+            String::new(),
+            "proxy_pass $scheme_of_origins://origins;".to_owned(),
+        ),
+        Some(dns) => (
+            format!("resolver {dns} valid=1s ipv6=off;\n    resolver_timeout 1s;"),
+            format!(
+                "set $origin {NAME};\n            proxy_pass http://$origin:{};",
+                place.port()
+            ),
+        ),
+    };
+    let scheme = if is_tls { "https" } else { "http" };
+    let pass = pass.replace("$scheme_of_origins", scheme);
     let text = format!(
         "daemon off;
 user root;
@@ -127,6 +171,7 @@ error_log stderr error;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    {resolver}
     client_body_temp_path {at}/body;
     proxy_temp_path {at}/proxy;
     fastcgi_temp_path {at}/fastcgi;
@@ -142,7 +187,7 @@ http {{
         ssl_certificate {chain};
         ssl_certificate_key {key};
         location / {{
-            proxy_pass {scheme}://origins;
+            {pass}
             proxy_http_version 1.1;
             proxy_set_header Connection \"\";
             proxy_set_header Host $host;
@@ -157,7 +202,6 @@ http {{
 ",
         chain = world.store.server_chain.display(),
         key = world.store.server_key.display(),
-        scheme = if is_tls { "https" } else { "http" },
         verified = if is_tls { verified.as_str() } else { "" },
     );
     let configuration = directory.join("nginx.conf");
@@ -175,7 +219,8 @@ http {{
     }))
 }
 
-fn haproxy(world: &World, origins: &[SocketAddr], is_tls: bool) -> Result<Option<Proxy>> {
+fn haproxy(world: &World, place: &Place<'_>) -> Result<Option<Proxy>> {
+    let (origins, is_tls) = (place.origins, place.believed.is_some());
     let Some(program) = find_program("haproxy") else {
         return Ok(None);
     };
@@ -198,6 +243,28 @@ fn haproxy(world: &World, origins: &[SocketAddr], is_tls: bool) -> Result<Option
             if is_tls { verified.as_str() } else { "" }
         )?;
     }
+    let mut resolvers = String::new();
+    if let Some(dns) = place.dns {
+        servers = format!(
+            "    server-template origin 3 {NAME}:{} resolvers dns init-addr none check inter 2s fall 3 \
+             rise 1 observe layer7 error-limit 3 on-error mark-down\n",
+            place.port()
+        );
+        resolvers = format!(
+            "resolvers dns
+    nameserver dns {dns}
+    resolve_retries 3
+    timeout resolve 1s
+    timeout retry 1s
+    hold valid 1s
+    hold obsolete 1s
+    hold nx 30s
+    hold timeout 30s
+    hold refused 30s
+    hold other 30s
+"
+        );
+    }
     let text = format!(
         "global
     nbthread 1
@@ -212,7 +279,7 @@ defaults
     retries 3
     option redispatch 1
     retry-on conn-failure empty-response response-timeout junk-response
-frontend open
+{resolvers}frontend open
     bind {address} ssl crt {pem}
     default_backend origins
 backend origins
