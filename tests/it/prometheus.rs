@@ -218,6 +218,7 @@ impl World {
                 &json!({
                     "addresses": [{ "url": first.url() }, { "url": spare.url() }],
                     "health": { "kind": "tcp", "interval_sec": 1, "unhealthy": 1, "healthy": 1 },
+                    "limits": { "requests": 100, "connections": 50 },
                 }),
             )
             .host(DOWN, "off", &format!("http://127.0.0.1:{}", free_port()))

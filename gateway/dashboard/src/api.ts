@@ -75,6 +75,7 @@ export interface Host {
     served: boolean;
     origin: Origin;
     addresses: OriginAddress[];
+    origin_client_certificate: ShownCertificate | null;
     server_certificate: { id: string; expires_on: string } | null;
     certificate_authorities: { id: string; name: string }[];
 }
@@ -84,6 +85,30 @@ export interface Origin {
     url?: string;
     addresses?: { url: string }[];
     name?: string;
+    timeouts?: { connect_ms?: number; try_ms?: number; whole_ms?: number };
+    limits?: { requests?: number; connections?: number; queue?: number; queue_ms?: number };
+    server_name?: string;
+    ca_pem?: string;
+    tls_min_version?: string;
+    proxy_protocol?: string;
+}
+
+/** The certificate that an origin is shown. Its key stays with the gateway. */
+export interface ShownCertificate {
+    common_name: string;
+    organization: string;
+    issuer: string;
+    fingerprint_sha256: string;
+    expires_on: string;
+}
+
+/** An origin that hosts and rules of a zone share by its name. */
+export interface ZoneOrigin {
+    name: string;
+    origin: Origin;
+    client_certificate: ShownCertificate | null;
+    used_by: string[];
+    addresses: OriginAddress[];
 }
 
 export interface OriginAddress {

@@ -10,6 +10,7 @@ import { Badge, daysUntil, Notice, Show, Table, Time, useLoaded, usePaged, useTa
 import { HostDialog } from "./host";
 import { HOSTS_PER_PAGE, Kept, useEnforced } from "./hosts-card";
 import { isLate } from "./meanwhile";
+import { Where, ZoneOrigins } from "./origin";
 import { CreateZone, DeleteZone } from "./zone";
 
 /** Zones on a page: the hosts of each are asked for, and examined. */
@@ -339,43 +340,13 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                                 })}
                             </Table>
                             {pages}
+                            <ZoneOrigins zone={zone} />
                             <Doctor zone={zone} session={session} />
                         </>
                     )
                 }
             </Show>
         </section>
-    );
-}
-
-/** Addresses of an origin that are listed. */
-const ADDRESSES_SHOWN = 4;
-
-/** Where requests go, and which addresses get none at the moment. */
-function Where({ host }: { host: Host }) {
-    const { url, name, addresses } = host.origin;
-    const urls = addresses?.map((one) => one.url) ?? (url === undefined ? [] : [url]);
-    const amiss = host.addresses.filter((one) => one.state !== "good");
-    return (
-        <>
-            {name !== undefined && (
-                <>
-                    the zone's origin <Value text={name} />
-                </>
-            )}
-            {urls.slice(0, ADDRESSES_SHOWN).map((one) => (
-                <Value text={one} />
-            ))}
-            {urls.length > ADDRESSES_SHOWN && ` and ${urls.length - ADDRESSES_SHOWN} more`}
-            {amiss.slice(0, ADDRESSES_SHOWN).map((one) => (
-                <span title={one.health_error ?? undefined}>
-                    {" "}
-                    <Badge kind={one.state === "starting" ? "warn" : "bad"}>
-                        {urls.length === 1 ? one.state : `${one.state}: ${one.url}`}
-                    </Badge>
-                </span>
-            ))}
-        </>
     );
 }
 
