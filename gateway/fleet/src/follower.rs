@@ -18,10 +18,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::limits::{REQUEST_TIMEOUT, RETRY};
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, by_chance};
 use crate::record::{Entry, Head};
 use crate::snapshot::{Reading, SnapshotError, SnapshotHead};
-use crate::watched::Watched;
+use crate::watched::{Told, Watched};
 
 /// What becomes of an entry that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,7 +302,17 @@ impl<T: Take> Follower<T> {
 
     async fn watch(&mut self, mut watched: Watched) -> Result<Infallible, Ended> {
         loop {
-            let told = watched.next().await?;
+            let told = match watched.next().await? {
+                Told::Events(told) => told,
+                Told::Head(head) => {
+                    self.heard(Some(head.revision));
+                    if head == self.known {
+                        continue;
+                    }
+                    // What the watch should have told, or will tell at once: it is read.
+                    return Err(Ended::Again);
+                }
+            };
             self.heard(None);
             for event in told.events() {
                 let Some(stored) = event.kv() else { continue };
@@ -458,8 +468,8 @@ impl<T: Take> Follower<T> {
     }
 }
 
-/// Waits, longer each time.
+/// Waits, longer each time. When etcd comes back, not all edges are there at the same moment.
 pub(crate) async fn rest(pause: &mut Duration) {
-    sleep(*pause).await;
+    sleep(*pause / 2 + by_chance(*pause / 2)).await;
     *pause = (*pause * 2).min(RETRY.1);
 }

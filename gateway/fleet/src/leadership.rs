@@ -5,6 +5,9 @@
 //! believe that it leads [`LEADER_MARGIN`] before that time is over, counted on its monotonic clock from
 //! when it began to say what etcd has confirmed last.
 //!
+//! (A relay of etcd's says itself that a leader lives, and answers with what it was told last: as old as the
+//! way between them takes, for which the margin is long enough, too.)
+//!
 //! Two may still lead for a moment: when a clock runs much slower than etcd's, when the machine is
 //! suspended (its monotonic clock stands still then), or when something that a leader has begun takes longer
 //! than the margin. It does no harm: what a leader brings about is an entry of the log, which is added by
@@ -12,10 +15,10 @@
 //! done twice at worst (a list fetched, a certificate ordered), and one of both results is refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use boring::rand::rand_bytes;
-use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, WatchOptions};
+use etcd_client::{
+    Compare, CompareOp, GetResponse, KeyValue, PutOptions, Txn, TxnOp, WatchOptions,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -25,9 +28,9 @@ use crate::lease::{Lease, Signed};
 use crate::limits::{
     LEADER_JITTER, LEADER_MARGIN, LEADER_SIGN, LEADER_TTL_SEC, RETRY, TRY_TIMEOUT,
 };
-use crate::log::{Log, LogError, new_id};
+use crate::log::{Log, LogError, by_chance, new_id};
 use crate::record::{FORMAT, RecordError, check_form};
-use crate::watched::Watched;
+use crate::watched::{Told, Watched};
 
 /// Who leads, as far as this edge knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +188,7 @@ impl Candidate {
                         self.say(Leadership::Nobody, None);
                         self.log.move_on().await;
                     }
-                    sleep(jitter()).await;
+                    sleep(by_chance(LEADER_JITTER)).await;
                 }
                 Ok(Asked::Lost) => {}
                 Err(error) => {
@@ -201,12 +204,7 @@ impl Candidate {
     /// Looks who leads, and puts this edge's key when nobody does. `kept` has the lease meanwhile.
     async fn ask(&self, kept: &mut Option<Lease>) -> Result<Asked, LogError> {
         let key = self.log.names().leader();
-        let look = async {
-            let mut values = self.log.values().await?;
-            Ok::<_, LogError>(values.get(key.clone(), None).await?)
-        };
-        let there = timeout(TRY_TIMEOUT, look).await;
-        let there = there.unwrap_or(Err(LogError::Late))?;
+        let there = self.look().await?;
         let seen = there.header().map_or(0, |header| header.revision());
         if let Some(stored) = there.kvs().first() {
             return Ok(Asked::Theirs(read(&key, stored.value())?.edge, seen));
@@ -265,17 +263,11 @@ impl Candidate {
 
     /// Has etcd confirm lease and key, by whichever member answers; not when they are certainly gone.
     async fn confirm(&self, lease: &mut Lease) -> bool {
-        let key = self.log.names().leader();
         loop {
             // The key first: what is confirmed after it holds from then on.
-            let look = async {
-                let mut values = self.log.values().await?;
-                Ok::<_, LogError>(values.get(key.clone(), None).await?)
-            };
-            let there = timeout(TRY_TIMEOUT, look).await;
-            match there.unwrap_or(Err(LogError::Late)) {
+            match self.look().await {
                 Ok(there) => {
-                    let is_ours = |stored: &etcd_client::KeyValue| stored.lease() == lease.id;
+                    let is_ours = |stored: &KeyValue| stored.lease() == lease.id;
                     if !there.kvs().first().is_some_and(is_ours) {
                         return false;
                     }
@@ -299,20 +291,34 @@ impl Candidate {
         let options = WatchOptions::new().with_start_revision(seen + 1);
         let key = self.log.names().leader();
         let mut watched = Watched::begin(&self.log, key, options).await?;
-        while watched.next().await?.events().is_empty() {}
-        Ok(())
+        loop {
+            match watched.next().await? {
+                Told::Events(told) if told.events().is_empty() => {}
+                Told::Events(_) => return Ok(()),
+                Told::Head(_) if self.is_as(seen).await? => {}
+                Told::Head(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether the key is there, and as it was when it was `seen`.
+    async fn is_as(&self, seen: i64) -> Result<bool, LogError> {
+        let there = self.look().await?;
+        let is_older = |stored: &KeyValue| stored.mod_revision() <= seen;
+        Ok(there.kvs().first().is_some_and(is_older))
+    }
+
+    async fn look(&self) -> Result<GetResponse, LogError> {
+        let look = async {
+            let mut values = self.log.values().await?;
+            Ok(values.get(self.log.names().leader(), None).await?)
+        };
+        let there = timeout(TRY_TIMEOUT, look).await;
+        there.unwrap_or(Err(LogError::Late))
     }
 }
 
 fn read(key: &str, value: &[u8]) -> Result<Stored, RecordError> {
     check_form(key, value)?;
     serde_json::from_slice(value).map_err(|why| RecordError::malformed(key, why))
-}
-
-/// A part of the time, by chance.
-fn jitter() -> Duration {
-    let mut byte = [0];
-    // Without random bytes nobody waits, and more is asked at once.
-    let _at_once = rand_bytes(&mut byte);
-    LEADER_JITTER * u32::from(byte[0]) / 256
 }

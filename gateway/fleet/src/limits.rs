@@ -64,8 +64,9 @@ const _: () = assert!(PAGE_EDGES * (EDGE_VALUE_BYTES_MAX as i64 + 512) < MESSAGE
 const _: () = assert!(LEADER_TTL_SEC as u64 > LEADER_MARGIN.as_secs() + 2 * LEADER_SIGN.as_secs());
 const _: () = assert!(EDGE_TTL_SEC as u64 > 2 * EDGE_SIGN.as_secs());
 
-/// How often a follower asks etcd for a sign of life, and how long it waits for one. What is known of the
-/// last contact is that old at most, and a cut that nobody tells of is seen after both.
+/// How often a follower asks etcd for a sign of life, and how long it waits for one before it asks in
+/// another way. What is known of the last contact is that old at most while all is well (both together the
+/// first time behind a relay), and a cut that nobody tells of is seen after both and [`TRY_TIMEOUT`].
 pub const CONTACT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
 
 /// For one try of a change, or of a question that somebody waits for: a member that lives answers sooner

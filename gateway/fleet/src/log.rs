@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boring::rand::rand_bytes;
 use bytes::{Bytes, BytesMut};
@@ -534,6 +534,14 @@ pub(crate) fn new_id() -> Result<String, boring::error::ErrorStack> {
     let mut bytes = [0; 16];
     rand_bytes(&mut bytes)?;
     Ok(hex(&bytes))
+}
+
+/// A part of a time, by chance: edges that wait for the same do not all come at once.
+pub(crate) fn by_chance(time: Duration) -> Duration {
+    let mut byte = [0];
+    // Without random bytes nobody waits, and more is asked at once.
+    let _at_once = rand_bytes(&mut byte);
+    time * u32::from(byte[0]) / 256
 }
 
 fn another_than(head: &Head, known: &Head) -> LogError {

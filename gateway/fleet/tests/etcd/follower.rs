@@ -144,7 +144,7 @@ async fn a_cut_that_nobody_tells_of_is_noticed_and_the_last_contact_known() {
     wire.cut();
     let cut = Instant::now();
     let noticed = standing.wait_for(|now| matches!(now.state, State::Away { .. }));
-    let noticed = timeout(Duration::from_secs(12), noticed).await;
+    let noticed = timeout(Duration::from_secs(15), noticed).await;
     noticed.expect("it is noticed in time").unwrap();
     assert!(standing.borrow().contact.unwrap() <= cut);
     // Changes of others meanwhile.

@@ -13,4 +13,5 @@ mod handle;
 mod leadership;
 mod log;
 mod presence;
+mod relay;
 mod snapshots;
