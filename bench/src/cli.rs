@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{aims, compare, faults, flood, idle, load, machine, pages, relay, store};
+use crate::{aims, compare, faults, fleet, flood, idle, load, machine, pages, relay, store};
 
 /// Puts load on Postern, on its peers, or on any URL, and says what it cost.
 #[derive(Debug, Parser)]
@@ -29,6 +29,9 @@ enum Command {
     /// An origin of `origin-faults`, which runs in a process of its own
     #[command(hide = true)]
     FaultOrigin(faults::OriginArguments),
+    /// The followers of `fleet`, which run in a process of their own
+    #[command(hide = true)]
+    FleetFollowers(fleet::FollowerArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +49,8 @@ enum Work {
     Pages(pages::Arguments),
     /// What idle connections weigh in Postern, and what BoringSSL weighs of it
     Idle(idle::Arguments),
+    /// Many followers of a fleet's log in one etcd: when the last of them has a change, and what it costs
+    Fleet(fleet::Arguments),
     /// Put load on a URL
     Load(load::Arguments),
     /// A large store: start, list, issue
@@ -73,6 +78,7 @@ fn start(command: Command) -> Result<()> {
         // It has a loop of its own, and ends by the signal itself.
         Command::Relay(arguments) => return relay::run(&arguments),
         Command::FaultOrigin(arguments) => return faults::serve(&arguments),
+        Command::FleetFollowers(arguments) => return fleet::follow(&arguments),
         Command::Work(command) => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -97,6 +103,7 @@ async fn run(command: Work) -> Result<()> {
         Work::OriginFaults(arguments) => Box::pin(faults::run(arguments)).await,
         Work::Pages(arguments) => Box::pin(pages::run(arguments)).await,
         Work::Idle(arguments) => Box::pin(idle::run(arguments)).await,
+        Work::Fleet(arguments) => Box::pin(fleet::run(arguments)).await,
         Work::Load(arguments) => Box::pin(load::run(arguments)).await,
         Work::Store(arguments) => store::run(&arguments),
         Work::SessionMemory(arguments) => idle::session_memory(&arguments),
