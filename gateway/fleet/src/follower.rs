@@ -9,13 +9,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{EventType, WatchFilterType, WatchOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::limits::{REQUEST_TIMEOUT, RETRY};
 use crate::log::{Log, LogError, by_chance};
@@ -112,14 +113,39 @@ pub struct Standing {
 }
 
 /// A person's word that the log in etcd is to be followed although it is another one.
-#[derive(Debug, Clone)]
-pub struct Acceptance(Arc<Notify>);
+#[derive(Debug, Clone, Default)]
+pub struct Acceptance(Arc<Accepted>);
+
+#[derive(Debug, Default)]
+struct Accepted {
+    is_given: AtomicBool,
+    told: Notify,
+}
 
 impl Acceptance {
     /// Begins again from the snapshot that is in etcd, whatever the edge has. Does nothing unless the follower
     /// is stuck because the log is another one.
     pub fn accept(&self) {
-        self.0.notify_waiters();
+        self.0.is_given.store(true, Ordering::Relaxed);
+        self.0.told.notify_one();
+    }
+
+    /// What was said before is not meant for what comes now.
+    fn forget(&self) {
+        self.0.is_given.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it is given within this time.
+    async fn within(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            if self.0.is_given.swap(false, Ordering::Relaxed) {
+                return true;
+            }
+            if timeout_at(end, self.0.told.notified()).await.is_err() {
+                return false;
+            }
+        }
     }
 }
 
@@ -130,7 +156,7 @@ pub struct Follower<T> {
     /// Away only while it takes something.
     taker: Option<T>,
     standing: watch::Sender<Standing>,
-    accepted: Arc<Notify>,
+    acceptance: Acceptance,
 }
 
 /// Why the watch, or the reading before it, ended.
@@ -181,7 +207,7 @@ impl<T: Take> Follower<T> {
             known,
             taker: Some(taker),
             standing,
-            accepted: Arc::default(),
+            acceptance: Acceptance::default(),
         };
         (follower, receiver)
     }
@@ -189,7 +215,7 @@ impl<T: Take> Follower<T> {
     /// What a person accepts another log with.
     #[must_use]
     pub fn acceptance(&self) -> Acceptance {
-        Acceptance(self.accepted.clone())
+        self.acceptance.clone()
     }
 
     /// Runs until the taker stops it. When it is dropped while it takes something, that is taken to its end.
@@ -216,11 +242,19 @@ impl<T: Take> Follower<T> {
                     self.log.move_on().await;
                 }
                 Ended::Stuck(reason, why) => {
+                    let is_another = |reason: &Stuck| matches!(reason, Stuck::Another { .. });
+                    let was_another = match &self.standing.borrow().state {
+                        State::Stuck { reason, .. } => is_another(reason),
+                        _ => false,
+                    };
+                    if !was_another {
+                        self.acceptance.forget();
+                    }
                     self.tell(State::Stuck { reason, why });
                     // A person may put right what is in etcd.
                     pause = RETRY.1;
-                    let accepted = timeout(pause, self.accepted.notified()).await.is_ok();
-                    if accepted && matches!(reason, Stuck::Another { .. }) {
+                    let is_accepted = self.acceptance.within(pause).await;
+                    if is_accepted && is_another(&reason) {
                         match self.take_snapshot(None).await {
                             Ok(()) | Err(Ended::Again) => {}
                             Err(Ended::Stopped) => return,

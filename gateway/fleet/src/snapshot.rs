@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::founding::{Founding, write_record};
+use crate::lease::{Lease, Signed};
 use crate::limits::{
     PAGE_ENTRIES, PART_TIMEOUT, QUESTION_TIMEOUT, SNAPSHOT_BYTES_MAX, SNAPSHOT_SIGN_PARTS,
     SNAPSHOT_WRITER_TTL_SEC, VALUE_BYTES_MAX,
@@ -172,11 +173,10 @@ impl Log {
 
     /// Begins to write a snapshot.
     pub(crate) async fn write_snapshot(&self, head: &Head) -> Result<Writing, SnapshotError> {
-        let mut leases = self.leases().await?;
-        let lease = leases.grant(SNAPSHOT_WRITER_TTL_SEC, None).await?.id();
+        let lease = Lease::grant(self, SNAPSHOT_WRITER_TTL_SEC).await?;
         let id = new_id().map_err(LogError::from)?;
         let mark = self.names().snapshot_writer(&id);
-        let options = PutOptions::new().with_lease(lease);
+        let options = PutOptions::new().with_lease(lease.id);
         let mut values = self.values().await?;
         values.put(mark, self.edge(), Some(options)).await?;
         Ok(Writing {
@@ -265,7 +265,7 @@ impl Log {
 /// A snapshot that is being written.
 pub(crate) struct Writing {
     log: Log,
-    lease: i64,
+    lease: Lease,
     /// What does not fill a part yet.
     rest: Vec<u8>,
     hash: Sha256,
@@ -309,8 +309,12 @@ impl Writing {
     async fn put(&mut self, part: &[u8]) -> Result<(), SnapshotError> {
         let number = self.written.parts;
         if number > 0 && number.is_multiple_of(SNAPSHOT_SIGN_PARTS) {
-            let signed = self.log.leases().await?.keep_alive(self.lease).await;
-            signed.map_err(|_gone| SnapshotError::TooSlow)?;
+            match self.lease.sign(&self.log).await {
+                Signed::Kept => {}
+                Signed::Gone => return Err(SnapshotError::TooSlow),
+                // There is time for others, and the mark is looked for at the end.
+                Signed::Failed(_) => self.log.move_on().await,
+            }
         }
         let key = self.log.names().snapshot_part(&self.written.id, number);
         let end = Instant::now() + QUESTION_TIMEOUT.max(PART_TIMEOUT);
@@ -446,10 +450,8 @@ impl Writing {
 
     /// The mark is no longer needed.
     async fn end(&self) {
-        if let Ok(mut leases) = self.log.leases().await {
-            // If that fails, the lease ends by itself.
-            let _ends_later = leases.revoke(self.lease).await;
-        }
+        // If that fails, the lease ends by itself.
+        let _ends_later = self.lease.revoke(&self.log).await;
     }
 }
 

@@ -91,6 +91,11 @@ impl Log {
 
     /// Learns the sizes of the entries that are new.
     async fn measure(&self, upkeep: &mut Upkeep) -> Result<(), LogError> {
+        let head = self.head().await?;
+        // The log was replaced by an old copy.
+        upkeep
+            .sizes
+            .retain(|(revision, _)| *revision <= head.revision);
         loop {
             let next = upkeep.sizes.back().map_or(0, |(revision, _)| revision + 1);
             let range = GetOptions::new()

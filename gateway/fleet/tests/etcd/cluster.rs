@@ -1,6 +1,6 @@
 //! An etcd for tests, wires to it that can be cut, and what takes what a follower has.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -109,6 +109,15 @@ impl Etcd {
             let _dead = child.kill();
             let _reaped = child.wait();
         }
+    }
+
+    /// Stops a member where it is, or has it go on: its connections stay, and nobody is told.
+    pub(crate) fn freeze(&self, number: usize, is_frozen: bool) {
+        let child = self.members[number].1.as_ref().unwrap();
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        let pid = child.id().to_string();
+        let mut kill = Command::new("kill");
+        assert!(kill.args([signal, &pid]).status().unwrap().success());
     }
 
     /// Where a member's clients go.
@@ -344,15 +353,13 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     assert!(cp.arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
-/// All keys that begin with a prefix, with the lengths of their values.
-pub(crate) async fn keys(etcd: &Etcd, prefix: &str) -> BTreeMap<String, usize> {
-    let mut client = etcd_client::Client::connect([etcd.url(0)], None)
-        .await
-        .unwrap();
-    let options = etcd_client::GetOptions::new().with_prefix();
-    let found = client.get(prefix, Some(options)).await.unwrap();
-    let pair = |stored: &etcd_client::KeyValue| {
-        (stored.key_str().unwrap().to_owned(), stored.value().len())
-    };
-    found.kvs().iter().map(pair).collect()
+/// All keys that begin with a prefix.
+pub(crate) async fn keys(etcd: &Etcd, prefix: &str) -> BTreeSet<String> {
+    let client = etcd_client::Client::connect([etcd.url(0)], None).await;
+    let options = etcd_client::GetOptions::new()
+        .with_prefix()
+        .with_keys_only();
+    let found = client.unwrap().get(prefix, Some(options)).await.unwrap();
+    let key = |stored: &etcd_client::KeyValue| stored.key_str().unwrap().to_owned();
+    found.kvs().iter().map(key).collect()
 }

@@ -228,6 +228,120 @@ fn an_append_outlives_the_death_of_etcds_leader() {
 }
 
 #[test]
+fn members_that_are_frozen_are_left_within_the_bound() {
+    let Some(etcd) = Etcd::start(3) else { return };
+    let fleet = etcd.fleet("a");
+    founded(&fleet);
+    let other = etcd.fleet("b");
+    let kept = Kept::default();
+    let following = other.follow(BEGIN, kept.clone());
+    let mut head = BEGIN;
+    for frozen in 0..3 {
+        head = fleet.append(&head, Bytes::from_static(b"x")).unwrap();
+        eventually("the follower to have it", || {
+            (kept.head() == head).then_some(())
+        });
+        etcd.freeze(frozen, true);
+        let begun = Instant::now();
+        head = eventually("an append", || {
+            match fleet.append(&head, Bytes::from_static(b"y")) {
+                Ok(head) => Some(head),
+                // It was added, and the answer was lost.
+                Err(AppendError::Moved) => Some(fleet.head().unwrap()),
+                Err(_) => None,
+            }
+        });
+        assert!(
+            begun.elapsed() < 2 * (APPEND_TIMEOUT + TRY_TIMEOUT),
+            "{:?}",
+            begun.elapsed()
+        );
+        // Its watch may have been at the member that is frozen.
+        eventually("the follower to have it", || {
+            (kept.head() == head).then_some(())
+        });
+        etcd.freeze(frozen, false);
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    drop(following);
+}
+
+#[test]
+fn an_etcd_that_is_full_says_so_and_what_is_there_is_followed() {
+    let quota = || {
+        ["--quota-backend-bytes", "33554432"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let Some(etcd) = Etcd::with(1, |_| ("http", quota())) else {
+        return;
+    };
+    let fleet = etcd.fleet("a");
+    founded(&fleet);
+    let large = Bytes::from(vec![1; 4 << 20]);
+    let mut head = BEGIN;
+    let refused = loop {
+        match fleet.append(&head, large.clone()) {
+            Ok(next) => head = next,
+            Err(error) => break error,
+        }
+        assert!(head.revision < 20);
+    };
+    // It is certain that it was not added.
+    assert!(matches!(refused, AppendError::Log(_)), "{refused}");
+    assert!(refused.to_string().contains("space exceeded"), "{refused}");
+    assert_eq!(fleet.head().unwrap(), head);
+    let kept = Kept::default();
+    let following = fleet.follow(BEGIN, kept.clone());
+    eventually("the follower to have all", || {
+        (following.now().state == State::Current && kept.head() == head).then_some(())
+    });
+    // The operator makes room, by etcd's own means.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut client = etcd_client::Client::connect([etcd.url(0)], None)
+            .await
+            .unwrap();
+        let log = etcd.log("a");
+        log.put_snapshot(&head, parts(&[b"state"]))
+            .await
+            .unwrap_err();
+        log.trim(head.revision).await.unwrap();
+        let now = client.get("x", None).await.unwrap();
+        client
+            .compact(now.header().unwrap().revision(), None)
+            .await
+            .unwrap();
+        client.defragment().await.unwrap();
+        let nospace = etcd_client::AlarmType::Nospace;
+        let alarms = client
+            .alarm(etcd_client::AlarmAction::Get, nospace, None)
+            .await;
+        for alarm in alarms.unwrap().alarms() {
+            let mut member = etcd_client::AlarmOptions::new();
+            member.with_member(alarm.member_id());
+            let off = etcd_client::AlarmAction::Deactivate;
+            client.alarm(off, nospace, Some(member)).await.unwrap();
+        }
+    });
+    head = eventually("a change", || {
+        fleet.append(&head, Bytes::from_static(b"room")).ok()
+    });
+    eventually("the follower to have it", || {
+        (kept.head() == head).then_some(())
+    });
+}
+
+#[test]
+fn handles_may_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Fleet>();
+    shared::<fleet::Following>();
+    shared::<fleet::Candidacy>();
+    shared::<fleet::Presence>();
+}
+
+#[test]
 fn names_of_edges_are_checked() {
     let settings = || Settings {
         members: vec!["http://127.0.0.1:1".parse().unwrap()],

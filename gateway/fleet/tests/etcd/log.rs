@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleet::limits::VALUE_BYTES_MAX;
 use fleet::{AppendError, Follower, Log, LogError, State};
 
-use crate::cluster::{BEGIN, Etcd, Kept, eventually};
+use crate::cluster::{BEGIN, Etcd, Kept, eventually, keys};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_of_all_sizes_come_in_their_order() {
@@ -187,5 +187,36 @@ async fn a_follower_goes_on_when_members_die_and_come_back() {
         .wait_for(|now| now.state == State::Current)
         .await
         .unwrap();
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_that_dies_while_it_writes_parts_leaves_nothing_that_is_seen() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let log = etcd.begun().await;
+    let kept = Kept::default();
+    let (follower, _) = Follower::new(etcd.log("b"), BEGIN, kept.clone());
+    let following = tokio::spawn(follower.run());
+    let mut head = BEGIN;
+    for parts_written in [1, 7, 40] {
+        let (writer, known) = (etcd.log("dies"), head);
+        let large = vec![9; 80 * VALUE_BYTES_MAX];
+        let dies = tokio::spawn(async move { writer.append(&known, &large).await });
+        eventually("some parts", async || {
+            let parts = keys(&etcd, "/postern/test/part/").await;
+            (parts.len() >= parts_written).then_some(())
+        })
+        .await;
+        dies.abort();
+        assert!(dies.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(log.head().await.unwrap(), head);
+        // What may still become an entry is left alone.
+        assert_eq!(log.sweep().await.unwrap(), 0);
+        head = log.append(&head, b"another").await.unwrap();
+        kept.has(head).await;
+        assert_eq!(log.sweep().await.unwrap(), 1);
+        assert!(keys(&etcd, "/postern/test/part/").await.is_empty());
+    }
+    assert_eq!(kept.bytes(), [b"another"; 3]);
     following.abort();
 }

@@ -134,7 +134,7 @@ async fn a_damaged_snapshot_is_not_believed() {
     let state = vec![7; 2 * VALUE_BYTES_MAX];
     let snapshot = log.put_snapshot(&head, parts(&[&state])).await.unwrap();
     let all = keys(&etcd, "/postern/test/snapshot-part/").await;
-    let part = all.keys().next_back().unwrap().clone();
+    let part = all.last().unwrap().clone();
     let mut client = etcd_client::Client::connect([etcd.url(0)], None)
         .await
         .unwrap();
