@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -33,6 +34,7 @@ pub(super) struct Dns {
     pub(super) address: SocketAddr,
     says: Arc<Mutex<Says>>,
     ends: Arc<AtomicBool>,
+    served: Option<JoinHandle<()>>,
 }
 
 impl Dns {
@@ -48,7 +50,7 @@ impl Dns {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let (says, ends) = (Arc::new(Mutex::new(says)), Arc::<AtomicBool>::default());
         let (said, ended) = (says.clone(), ends.clone());
-        std::thread::spawn(move || {
+        let served = std::thread::spawn(move || {
             let mut bytes = [0; 1500];
             while !ended.load(Ordering::Relaxed) {
                 let Ok((count, from)) = socket.recv_from(&mut bytes) else {
@@ -65,6 +67,7 @@ impl Dns {
             address,
             says,
             ends,
+            served: Some(served),
         })
     }
 
@@ -77,6 +80,8 @@ impl Dns {
 impl Drop for Dns {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
+        // The port is free afterwards: the next run has it.
+        drop(self.served.take().map(JoinHandle::join));
     }
 }
 
