@@ -397,11 +397,12 @@ impl OriginSettings {
             }
             Some(path) => {
                 let (chain, _) = read_certificates(path, pem::Use::Chain)?;
-                let mut shown = json!({ "certificate": chain });
+                let mut shown = Map::new();
+                shown.insert("certificate".into(), json!(chain));
                 if let Some(key) = &self.origin_client_key {
-                    shown["private_key"] = json!(read_key(key)?);
+                    shown.insert("private_key".into(), json!(read_key(key)?));
                 }
-                origin.insert("client_certificate".into(), shown);
+                origin.insert("client_certificate".into(), Value::Object(shown));
             }
         }
         if let Some(version) = &self.origin_tls_min {
