@@ -15,3 +15,4 @@ mod log;
 mod presence;
 mod relay;
 mod snapshots;
+mod split;
