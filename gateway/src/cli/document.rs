@@ -27,8 +27,9 @@ pub(super) struct Export {
     /// Write to a new file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Include the private keys of managed CAs and server certificates, in clear. A reader of the
-    /// file can issue client certificates and impersonate your hosts
+    /// Include the private keys of managed CAs, server certificates and certificates for origins, in
+    /// clear. A reader of the file can issue client certificates, impersonate your hosts, and reach
+    /// what your origins keep for the gateway
     #[arg(long)]
     private_keys: bool,
 }
@@ -68,7 +69,8 @@ fn warn(text: &str) {
 ///
 /// The document is what `postern export` writes. A section that is left out is left alone, and so
 /// is what a section does not name, unless --prune is given; rules are always replaced as a whole.
-/// Certificates and keys may be named as files beside the document: certificate_file, key_file.
+/// Certificates and keys may be named as files beside the document: certificate_file, key_file, and
+/// private_key_file of a certificate for an origin.
 #[derive(Debug, Args)]
 pub(super) struct Apply {
     /// The document, YAML or JSON; `-` is standard input

@@ -288,8 +288,9 @@ pub struct BackupCopy {
 }
 
 impl<A: Reads> Control<A> {
-    /// Everything that is configured, as a document. `private_keys` puts the keys of managed CAs
-    /// and server certificates in, in clear: a reader of them can issue client certificates.
+    /// Everything that is configured, as a document. `private_keys` puts the keys of managed CAs,
+    /// server certificates and certificates for origins in, in clear: a reader of them can issue client
+    /// certificates.
     ///
     /// # Errors
     /// A stored certificate or key cannot be read.
