@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tests::tool::{self, Outcome, signal};
 use tests::wait::until;
@@ -19,6 +20,9 @@ const RELEASE: &str = "bookworm";
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,libstdc++6,logrotate,curl,ca-certificates";
 /// How exposed the service may be, by `systemd-analyze security`.
 const EXPOSURE_MAX: f64 = 2.0;
+
+/// How often the watchdog wants to be told here.
+const WATCHDOG: Duration = Duration::from_secs(2);
 
 /// A booted system; it ends, and its folder goes, when this is dropped.
 struct Container {
@@ -80,6 +84,13 @@ impl Container {
         self.root.join(path)
     }
 
+    /// Installs the package that is there; what was said.
+    fn install(&self) -> String {
+        let installed = self.inside(&["dpkg", "--install", "/root/postern.deb"]);
+        assert_eq!(installed.code, 0, "{installed:?}");
+        installed.out + &installed.err
+    }
+
     /// What systemd knows of the service.
     fn property(&self, name: &str) -> String {
         let shown = self.inside(&["systemctl", "show", "-P", name, "postern"]);
@@ -94,7 +105,7 @@ impl Drop for Container {
             if !matches!(self.guardian.try_wait(), Ok(None)) {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
         }
         // The first process of a system that did not end ends with its guardian.
         let _gone = self.guardian.kill();
@@ -184,16 +195,25 @@ fn a_fresh_debian_installs_uses_upgrades_removes_and_purges_it() {
     let root = tool::target().join(format!("debian-test-{}", std::process::id()));
     let system = Container::boot(&base, root);
     fs::copy(&package, system.path("root/postern.deb")).unwrap();
+    // So that a watchdog that is not told is noticed here, and the test may restart it often.
+    let own = system.path("etc/systemd/system/postern.service.d");
+    fs::create_dir_all(&own).unwrap();
+    let seconds = WATCHDOG.as_secs();
+    fs::write(
+        own.join("test.conf"),
+        format!("[Unit]\nStartLimitIntervalSec=0\n[Service]\nWatchdogSec={seconds}\n"),
+    )
+    .unwrap();
     install(&system);
     use_it(&system);
     upgrade(&system);
+    upgrade_where_that_cannot_be(&system);
     refuse_what_is_wrong(&system);
     remove(&system);
 }
 
 fn install(system: &Container) {
-    let installed = system.inside(&["dpkg", "--install", "/root/postern.deb"]);
-    assert_eq!(installed.code, 0, "{installed:?}");
+    system.install();
     assert_eq!(system.property("ActiveState"), "active");
     for file in [
         "usr/share/man/man1/postern.1.gz",
@@ -259,29 +279,111 @@ fn use_it(system: &Container) {
     let _reaped = origin.wait();
 }
 
-/// What an upgrade finds, it leaves: store, keys, configuration; and the service runs on.
+/// The service as systemd knows it: a restart is another invocation, a process that takes over is not.
+fn is_the_same(system: &Container, invocation: &str) {
+    assert_eq!(system.property("InvocationID"), invocation);
+    assert_eq!(system.property("ActiveState"), "active");
+    assert_eq!(system.property("NRestarts"), "0");
+}
+
+/// Waits until the service has another main process.
+fn main_process_after(system: &Container, before: &str) -> String {
+    until("another main process", || {
+        let now = system.property("MainPID");
+        (now != before && now != "0").then_some(now)
+    })
+}
+
+fn workers(system: &Container) -> u64 {
+    let status = until("the gateway to answer", || {
+        let status = system.inside(&["postern", "status", "--json"]);
+        (status.code == 0).then(|| status.json())
+    });
+    status["workers"].as_u64().unwrap()
+}
+
+/// What an upgrade finds, it leaves: store, keys, configuration; and the service runs on, its processes
+/// alone are others.
 fn upgrade(system: &Container) {
     let configuration = system.path("etc/postern/postern.conf");
     let text = fs::read_to_string(&configuration).unwrap() + "\nworkers = 1\n";
     fs::write(&configuration, &text).unwrap();
     let key = fs::read(system.path("var/lib/postern/ca.key")).unwrap();
-    let before = system.property("MainPID");
-    let installed = system.inside(&["dpkg", "--install", "/root/postern.deb"]);
-    assert_eq!(installed.code, 0, "{installed:?}");
-    until("the service to be up again", || {
-        (system.property("ActiveState") == "active").then_some(())
-    });
-    assert_ne!(system.property("MainPID"), before);
+    let first = system.property("MainPID");
+    let invocation = system.property("InvocationID");
+    let said = system.install();
+    assert!(said.contains("serves in place of"), "{said}");
+    let second = main_process_after(system, &first);
+    is_the_same(system, &invocation);
+    assert_eq!(workers(system), 1);
     assert_eq!(fs::read_to_string(&configuration).unwrap(), text);
     assert_eq!(
         fs::read(system.path("var/lib/postern/ca.key")).unwrap(),
         key
     );
-    let status = until("the gateway to answer", || {
-        let status = system.inside(&["postern", "status", "--json"]);
-        (status.code == 0).then(|| status.json())
+    // By itself, too.
+    drop(system.inside(&["postern", "upgrade"]).ok());
+    let third = main_process_after(system, &second);
+    is_the_same(system, &invocation);
+    // And by a reload of what takes a new process.
+    let text = text.replace("\nworkers = 1\n", "\nworkers = 2\n");
+    fs::write(&configuration, text).unwrap();
+    drop(system.inside(&["systemctl", "reload", "postern"]).ok());
+    let fourth = main_process_after(system, &third);
+    is_the_same(system, &invocation);
+    assert_eq!(workers(system), 2);
+    // It is this one whose life the watchdog is told of.
+    std::thread::sleep(WATCHDOG * 3);
+    is_the_same(system, &invocation);
+    assert_eq!(system.property("MainPID"), fourth);
+    // And whose death is seen.
+    let kill = [
+        "systemctl",
+        "kill",
+        "-s",
+        "KILL",
+        "--kill-whom=main",
+        "postern",
+    ];
+    drop(system.inside(&kill).ok());
+    main_process_after(system, &fourth);
+    until("the service to be up again", || {
+        (system.property("ActiveState") == "active").then_some(())
     });
-    assert_eq!(status["workers"], 1, "{status}");
+    assert_eq!(system.property("NRestarts"), "1");
+}
+
+/// A version that would not start leaves the one before running; one that cannot take over is started
+/// anew.
+fn upgrade_where_that_cannot_be(system: &Container) {
+    drop(system.inside(&["systemctl", "restart", "postern"]).ok());
+    let (process, invocation) = (system.property("MainPID"), system.property("InvocationID"));
+    workers(system);
+    let own = system.path("etc/postern/postern.d/own.conf");
+    fs::write(&own, "worker = 1\n").unwrap();
+    let said = system.install();
+    assert!(said.contains("the version before runs on"), "{said}");
+    assert!(said.contains("`workers`"), "{said}");
+    is_the_same(system, &invocation);
+    assert_eq!(system.property("MainPID"), process);
+    // Where nobody is to be asked.
+    fs::write(&own, "admin.socket = /run/postern/another.sock\n").unwrap();
+    let said = system.install();
+    assert!(said.contains("is restarted"), "{said}");
+    main_process_after(system, &process);
+    assert_ne!(system.property("InvocationID"), invocation);
+    // There it is, then.
+    let (process, invocation) = (system.property("MainPID"), system.property("InvocationID"));
+    until("its socket", || {
+        let look = system.inside(&["test", "-S", "/run/postern/another.sock"]);
+        (look.code == 0).then_some(())
+    });
+    let said = system.install();
+    assert!(said.contains("serves in place of"), "{said}");
+    main_process_after(system, &process);
+    is_the_same(system, &invocation);
+    fs::remove_file(&own).unwrap();
+    drop(system.inside(&["systemctl", "restart", "postern"]).ok());
 }
 
 /// A configuration or a key that somebody has to mend ends the start, once.
