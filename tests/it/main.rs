@@ -37,6 +37,7 @@ mod interim;
 mod lifecycle;
 mod list_fetching;
 mod live;
+mod load;
 mod managed_ca;
 mod names;
 mod observe;

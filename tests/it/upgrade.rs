@@ -4,318 +4,21 @@
 //! `POSTERN_TEST_UPGRADES=RELOADS,UPGRADES` makes the first test longer: `100,10` is the full form.
 
 use std::fs::{self, Permissions};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use http::Method;
-use http_body_util::BodyExt as _;
-use hyper::body::Frame;
-use hyper::ext::Protocol;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tests::client::{Client, body, fed};
-use tests::gateway::ZONE;
+use tests::gateway::{ZONE, new_address};
 use tests::pki::Identity;
 use tests::tool::{self, is_alive};
 use tests::wait::{PATIENCE, until, within};
-use tests::{Gateway, Origin, Setup};
+use tests::{Gateway, Setup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::task::JoinSet;
 
-const API: &str = "api.example.test";
-const STREAMS: &str = "streams.example.test";
-const HELLO: &[u8] = b"hello from the origin\n";
-
-/// Clients of every kind, until they are told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    counts: Arc<[AtomicUsize; 4]>,
-    failures: Arc<Mutex<Vec<String>>>,
-    clients: JoinSet<()>,
-    access_log: PathBuf,
-}
-
-const KINDS: [&str; 4] = ["HTTP/1.1", "HTTP/2", "stream", "WebSocket"];
-
-impl Load {
-    fn start(gateway: &Gateway, identity: &Identity) -> Self {
-        let mut load = Self {
-            stop: Arc::default(),
-            counts: Arc::default(),
-            failures: Arc::default(),
-            clients: JoinSet::new(),
-            access_log: gateway.file("access.log"),
-        };
-        let client = |host: &str| gateway.client(host).identity(identity);
-        for _ in 0..2 {
-            load.run(0, client(API), http1);
-            load.run(1, client(API), http2);
-            load.run(2, client(STREAMS), stream);
-            load.run(3, client(API), websocket);
-        }
-        load
-    }
-
-    fn run<F>(
-        &mut self,
-        kind: usize,
-        client: Client,
-        work: impl Fn(Client, Telling) -> F + Send + Sync + 'static,
-    ) where
-        F: Future<Output = Result<(), String>> + Send,
-    {
-        let telling = Telling {
-            kind,
-            stop: self.stop.clone(),
-            counts: self.counts.clone(),
-        };
-        let failures = self.failures.clone();
-        self.clients.spawn(async move {
-            while !telling.is_over() {
-                if let Err(why) = work(client.clone(), telling.clone()).await {
-                    failures
-                        .lock()
-                        .unwrap()
-                        .push(format!("{}: {why}", KINDS[kind]));
-                }
-            }
-        });
-    }
-
-    /// Waits until each kind of client has had another few answers.
-    fn goes_on(&self, what: &str) {
-        let counts = || {
-            self.counts
-                .each_ref()
-                .map(|count| count.load(Ordering::SeqCst))
-        };
-        let before = counts();
-        let look = || {
-            let after = counts();
-            let more = before
-                .iter()
-                .zip(after)
-                .all(|(before, after)| after >= before + 3);
-            (more || !self.failures.lock().unwrap().is_empty()).then_some(())
-        };
-        aside(|| until(&format!("answers {what}"), look));
-        self.check(what);
-    }
-
-    fn check(&self, what: &str) {
-        let failures = self.failures.lock().unwrap();
-        if failures.is_empty() {
-            return;
-        }
-        let text = fs::read_to_string(&self.access_log).unwrap_or_default();
-        let told = text.lines().filter(|line| line.contains("\"error\":\""));
-        let told: Vec<&str> = told.take(5).collect();
-        panic!("{what}: {failures:#?}\nthe gateway tells of {told:#?}");
-    }
-
-    async fn end(mut self) -> [usize; 4] {
-        self.stop.store(true, Ordering::SeqCst);
-        while self.clients.join_next().await.is_some() {}
-        self.check("at the end");
-        self.counts
-            .each_ref()
-            .map(|count| count.load(Ordering::SeqCst))
-    }
-}
-
-#[derive(Clone)]
-struct Telling {
-    kind: usize,
-    stop: Arc<AtomicBool>,
-    counts: Arc<[AtomicUsize; 4]>,
-}
-
-impl Telling {
-    fn is_over(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-
-    fn count(&self) {
-        self.counts[self.kind].fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// One connection, for as long as the gateway keeps it.
-async fn http1(client: Client, telling: Telling) -> Result<(), String> {
-    let connected = client.http1().await;
-    let mut connection = connected.map_err(|refused| format!("connecting: {refused:?}"))?;
-    while !telling.is_over() {
-        let answer = connection.get("/x").await;
-        let answer = answer.map_err(|refused| format!("{refused:?}"))?;
-        if answer.status != 200 {
-            return Err(format!("{answer:?}"));
-        }
-        telling.count();
-        if answer.header("connection") == "close" {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn http2(client: Client, telling: Telling) -> Result<(), String> {
-    let connected = client.http2().await;
-    let connection = connected.map_err(|refused| format!("connecting: {refused:?}"))?;
-    while !telling.is_over() {
-        let answer = connection.try_get("/x").await;
-        let Some(answer) = answer.map_err(|refused| format!("{refused:?}"))? else {
-            break;
-        };
-        if answer.status != 200 {
-            return Err(format!("{answer:?}"));
-        }
-        telling.count();
-    }
-    Ok(())
-}
-
-/// A call as of gRPC: messages to and fro, and trailers at the end. The origin ends it well, or it failed.
-async fn stream(client: Client, telling: Telling) -> Result<(), String> {
-    let connected = client.http2().await;
-    let connection = connected.map_err(|refused| format!("connecting: {refused:?}"))?;
-    let (sender, sent) = fed();
-    let mut request = connection.request("/mirror", sent);
-    *request.method_mut() = Method::POST;
-    let headers = request.headers_mut();
-    headers.insert("content-type", "application/grpc".parse().unwrap());
-    headers.insert("te", "trailers".parse().unwrap());
-    let message = Bytes::from_static(b"a message");
-    sender
-        .send(Frame::data(message.clone()))
-        .await
-        .map_err(|_gone| "it is not taken")?;
-    let response = connection.try_begin(request).await;
-    let Some(response) = response.map_err(|refused| format!("{refused:?}"))? else {
-        return Ok(());
-    };
-    if response.status() != 200 {
-        return Err(format!("{response:?}"));
-    }
-    let mut incoming = response.into_body();
-    for _ in 0..20 {
-        let mut received = 0;
-        while received < message.len() {
-            let frame = within("a message", incoming.frame()).await;
-            let frame = frame.ok_or("the stream ended")?;
-            let frame = frame.map_err(|error| format!("{error:?}"))?;
-            received += frame.data_ref().map_or(0, Bytes::len);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        let message = Frame::data(message.clone());
-        sender
-            .send(message)
-            .await
-            .map_err(|_gone| "it is not taken")?;
-    }
-    drop(sender);
-    let rest = within("the end", incoming.collect()).await;
-    let rest = rest.map_err(|error| format!("{error:?}"))?;
-    if rest
-        .trailers()
-        .is_none_or(|trailers| !trailers.contains_key("grpc-status"))
-    {
-        return Err("there are no trailers".into());
-    }
-    telling.count();
-    Ok(())
-}
-
-async fn websocket(client: Client, telling: Telling) -> Result<(), String> {
-    let Some(mut tunnel) = tunnel(&client).await? else {
-        return Ok(());
-    };
-    for _ in 0..20 {
-        tunnel
-            .write_all(b"ping")
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        let mut back = [0; 4];
-        let read = within("an echo", tunnel.read_exact(&mut back)).await;
-        read.map_err(|error| format!("{error:?}"))?;
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    telling.count();
-    tunnel
-        .shutdown()
-        .await
-        .map_err(|error| format!("{error:?}"))?;
-    let mut rest = Vec::new();
-    let read = within("the end", tunnel.read_to_end(&mut rest)).await;
-    read.map_err(|error| format!("{error:?}"))?;
-    Ok(())
-}
-
-/// A WebSocket; nothing when its connection was closed before it was asked for.
-async fn tunnel(client: &Client) -> Result<Option<TokioIo<Upgraded>>, String> {
-    let connected = client.http2().await;
-    let connection = connected.map_err(|refused| format!("connecting: {refused:?}"))?;
-    // What the gateway can do is known after its first answer.
-    let first = connection.try_get("/first").await;
-    if first.map_err(|refused| format!("{refused:?}"))?.is_none() {
-        return Ok(None);
-    }
-    let mut request = connection.request("/socket", body(""));
-    *request.method_mut() = Method::CONNECT;
-    let websocket = Protocol::from_static("websocket");
-    request.extensions_mut().insert(websocket);
-    request
-        .headers_mut()
-        .insert("sec-websocket-version", "13".parse().unwrap());
-    let response = connection.try_begin(request).await;
-    let Some(response) = response.map_err(|refused| format!("{refused:?}"))? else {
-        return Ok(None);
-    };
-    if response.status() != 200 {
-        return Err(format!("{response:?}"));
-    }
-    let upgraded = hyper::upgrade::on(response).await;
-    let mut tunnel = TokioIo::new(upgraded.map_err(|error| format!("{error:?}"))?);
-    let mut hello = [0; HELLO.len()];
-    let read = within("the origin's first words", tunnel.read_exact(&mut hello)).await;
-    read.map_err(|error| format!("{error:?}"))?;
-    Ok(Some(tunnel))
-}
-
-/// Waits on this thread, while those of the clients go on.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
-    tokio::task::block_in_place(work)
-}
-
-struct World {
-    gateway: Gateway,
-    _origins: [Origin; 2],
-}
-
-impl World {
-    fn new(settings: &[(&str, &str)]) -> Self {
-        let origins = [Origin::echo(), Origin::echo_http2()];
-        let setup = Setup::new().set("timeout.drain", "20s");
-        let set = |setup: Setup, (key, value): &(&str, &str)| setup.set(key, value);
-        let streams = json!({ "url": origins[1].url(), "protocol": "http2" });
-        let gateway = settings
-            .iter()
-            .fold(setup, set)
-            .host(API, "require", &origins[0].url())
-            .host_with(STREAMS, "require", &streams)
-            .start();
-        Self {
-            gateway,
-            _origins: origins,
-        }
-    }
-}
+use super::load::{API, KINDS, Load, STREAMS, World, aside, tunnel};
 
 /// How many reloads and upgrades.
 fn rounds() -> (usize, usize) {
@@ -327,21 +30,43 @@ fn rounds() -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reloads_and_upgrades_fail_no_request_and_a_revocation_bites_in_both() {
     let mut world = World::new(&[]);
+    let (_, good) = world.gateway.certificate(ZONE, "good");
+    let load = Load::start(&world, &good);
     let gateway = &mut world.gateway;
-    let (_, good) = gateway.certificate(ZONE, "good");
-    let load = Load::start(gateway, &good);
     load.goes_on("before anything");
     let (reloads, upgrades) = rounds();
     let mut former = Vec::new();
+    let (first, further) = (gateway.listen.clone(), new_address());
     for round in 0..upgrades {
+        // The first reload of each round is one that takes a new process: another place to listen at comes or
+        // goes, and so does a worker.
+        let is_wider = round % 2 == 0;
+        gateway.listen = match is_wider {
+            true => vec![first[0], further],
+            false => first.clone(),
+        };
+        let workers = if is_wider { "3" } else { "2" };
         for reload in 0..reloads.div_ceil(upgrades) {
             let idle = format!("{}s", 61 + reload);
-            gateway.configure(&[("timeout.drain", "20s"), ("timeout.idle", &idle)]);
+            gateway.configure(&[
+                ("timeout.drain", "20s"),
+                ("timeout.idle", &idle),
+                ("workers", workers),
+            ]);
+            let before = gateway.pid();
             let file = gateway.file("postern.conf");
             let told = gateway
                 .cli(&["reload", "--config", file.to_str().unwrap()])
                 .ok();
-            assert!(told.contains(&gateway.pid().to_string()), "{told}");
+            assert!(told.contains(&before.to_string()), "{told}");
+            if reload == 0 {
+                aside(|| gateway.replaced(before));
+                former.push(before);
+                assert_eq!(count_of_workers(gateway).to_string(), workers);
+                answers_where_it_listens(gateway, &good, further).await;
+                load.goes_on("with other listeners and workers");
+                at_most_one_of(&former);
+            }
             gateway.serve_as(ZONE, &[ZONE, &format!("*.{ZONE}")]);
             drop(gateway.rule(&json!({
                 "action": "block", "expression": format!("http.request.uri.path eq \"/no-{round}-{reload}\""),
@@ -387,15 +112,37 @@ async fn reloads_and_upgrades_fail_no_request_and_a_revocation_bites_in_both() {
         let refused = gateway.client(API).identity(&lost).get("/x").await;
         assert_eq!(refused.unwrap_err().why, "certificate_revoked");
         assert!(is_alive(pid));
-        // There are never more of them than may be.
-        let alive = || former.iter().filter(|pid| is_alive(**pid)).count();
-        aside(|| until("the end of older processes", || (alive() < 2).then_some(())));
+        at_most_one_of(&former);
     }
     let has_ended = || former.iter().all(|pid| !is_alive(*pid)).then_some(());
     aside(|| until("the end of replaced processes", has_ended));
     load.goes_on("after everything");
     let counts = load.end().await;
     println!("{reloads} reloads, {upgrades} upgrades, 0 failed of {counts:?} ({KINDS:?})");
+}
+
+fn count_of_workers(gateway: &Gateway) -> u64 {
+    let status = gateway.admin.get("/postern/v1/status").result();
+    status["workers"].as_u64().unwrap()
+}
+
+/// Each place to listen at has somebody who accepts, and `further` nobody when it is none.
+async fn answers_where_it_listens(gateway: &Gateway, identity: &Identity, further: SocketAddr) {
+    for address in &gateway.listen {
+        for _ in 0..20 {
+            let client = gateway.client_at(*address, API).identity(identity);
+            assert_eq!(client.get("/x").await.unwrap().status, 200, "{address}");
+        }
+    }
+    if !gateway.listen.contains(&further) {
+        assert!(TcpStream::connect(further).is_err(), "it was given up");
+    }
+}
+
+/// Waits until there is room for one more replaced process.
+fn at_most_one_of(former: &[u32]) {
+    let alive = || former.iter().filter(|pid| is_alive(**pid)).count();
+    aside(|| until("the end of older processes", || (alive() < 2).then_some(())));
 }
 
 /// A program that stands in for the new process, and ends or hangs at a step.
@@ -418,7 +165,7 @@ async fn a_new_process_that_fails_at_any_step_leaves_the_old_one_as_it_was() {
     let world = World::new(&[("timeout.upgrade", "5s")]);
     let gateway = &world.gateway;
     let (_, good) = gateway.certificate(ZONE, "good");
-    let load = Load::start(gateway, &good);
+    let load = Load::start(&world, &good);
     let pid = gateway.pid();
     let fails = |binary: &str, says: &str| {
         let outcome = aside(|| gateway.cli(&["upgrade", binary]));
@@ -474,6 +221,64 @@ async fn a_new_process_that_fails_at_any_step_leaves_the_old_one_as_it_was() {
     assert!(status.contains("goes on as before"), "{status}");
     let counts = load.end().await;
     println!("0 failed of {counts:?} ({KINDS:?})");
+}
+
+#[test]
+fn a_store_that_is_swapped_under_the_hand_over_is_refused() {
+    let gateway = Setup::new().host(API, "off", "http://127.0.0.1:9").start();
+    let (pid, store) = (gateway.pid(), gateway.file("store.redb"));
+    // When the old process has closed it, another one is put in its place.
+    let Some(stand_in) = stand_in(&gateway, 5, "swap") else {
+        return;
+    };
+    let outcome = gateway.cli(&["upgrade", stand_in.to_str().unwrap()]);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(
+        outcome.err.contains("`store.path` is another one"),
+        "{outcome:?}"
+    );
+    assert_eq!(gateway.pid(), pid);
+    // The stand-in has put it back, and the old process goes on with it.
+    assert!(store.exists());
+    let (id, _) = gateway.certificate(ZONE, "after");
+    gateway.revoke(ZONE, &id);
+    assert!(gateway.cli(&["host", "show", API]).ok().contains(API));
+}
+
+#[test]
+fn the_first_process_of_a_container_is_not_upgraded() {
+    if !tool::has("unshare") || tool::run(Command::new("id").arg("-u")).out.trim() != "0" {
+        return;
+    }
+    let mut gateway = Setup::new().start();
+    assert!(gateway.stop().success());
+    let log = fs::File::create(gateway.file("again.log")).unwrap();
+    let mut container = Command::new("unshare")
+        .args(["--pid", "--fork", "--kill-child"])
+        .arg(tool::postern())
+        .args(["run", "--config"])
+        .arg(gateway.file("postern.conf"))
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    until("the gateway", || {
+        (gateway.cli(&["status"]).code == 0).then_some(())
+    });
+    let why = gateway.cli(&["upgrade"]).failed(1);
+    assert!(why.contains("first of its container"), "{why}");
+    // A reload of what takes a new process says the same, and the process goes on.
+    gateway.configure(&[("workers", "1")]);
+    let reloading = format!("/proc/{0}/task/{0}/children", container.id());
+    let inner = fs::read_to_string(reloading).unwrap();
+    tool::signal(inner.trim().parse().unwrap(), "HUP");
+    until("the refusal", || {
+        let log = fs::read_to_string(gateway.file("again.log")).unwrap();
+        (log.matches("first of its container").count() >= 2).then_some(())
+    });
+    assert_eq!(gateway.cli(&["status"]).code, 0);
+    drop(container.kill());
+    drop(container.wait());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -536,13 +341,11 @@ async fn stopping_the_new_process_lets_the_old_one_finish() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_reload_of_what_takes_a_new_process_has_one_take_over() {
     let mut world = World::new(&[]);
+    let (_, good) = world.gateway.certificate(ZONE, "good");
+    let load = Load::start(&world, &good);
     let gateway = &mut world.gateway;
-    let (_, good) = gateway.certificate(ZONE, "good");
-    let load = Load::start(gateway, &good);
-    let further = tests::gateway::new_address();
+    let further = new_address();
     let first = gateway.listen.clone();
-    let workers =
-        |gateway: &Gateway| gateway.admin.get("/postern/v1/status").result()["workers"].clone();
     for (count, listen) in [
         ("3", vec![first[0], further]),
         ("1", vec![first[0], further]),
@@ -554,21 +357,15 @@ async fn a_reload_of_what_takes_a_new_process_has_one_take_over() {
         gateway.signal("HUP");
         let after = aside(|| gateway.replaced(before));
         assert!(is_alive(after));
-        assert_eq!(workers(gateway).to_string(), count);
+        assert_eq!(count_of_workers(gateway).to_string(), count);
+        // However it was started, people find it by its name.
+        let of = |file: &str| fs::read_to_string(format!("/proc/{after}/{file}")).unwrap();
+        assert_eq!(of("comm"), "postern\n");
+        let line = of("cmdline");
+        let name = line.split('\0').next().unwrap();
+        assert_eq!(PathBuf::from(name), tool::postern());
         load.goes_on(&format!("with {count} workers"));
-        // Every socket that there ever was has somebody who accepts.
-        for _ in 0..20 {
-            for address in &listen {
-                let client = gateway.client_at(*address, API).identity(&good);
-                assert_eq!(client.get("/x").await.unwrap().status, 200, "{address}");
-            }
-        }
-        if !listen.contains(&further) {
-            assert!(
-                std::net::TcpStream::connect(further).is_err(),
-                "it was given up"
-            );
-        }
+        answers_where_it_listens(gateway, &good, further).await;
         aside(|| {
             until("the end of the old process", || {
                 (!is_alive(before)).then_some(())

@@ -1,6 +1,7 @@
 """Stands in for a new process of an upgrade: passes on what it and the old one say, up to a point."""
 
 import array
+import json
 import os
 import signal
 import socket
@@ -49,6 +50,8 @@ def send(target, data, groups):
 
 
 def give_up():
+    if HOW == "swap":
+        swap()
     if HOW == "hang":
         time.sleep(3600)
     child.kill()
@@ -56,6 +59,18 @@ def give_up():
     if HOW == "signal":
         os.kill(os.getpid(), signal.SIGSEGV)
     sys.exit(3)
+
+
+def swap():
+    """Has the new process find another store where the old one's was; and puts that back."""
+    away = store + ".away"
+    os.rename(store, away)
+    send(ours, *frame(old))
+    said = frame(ours)
+    child.wait()
+    os.replace(away, store)
+    send(old, *said)
+    sys.exit(0)
 
 
 old = socket.socket(fileno=os.dup(0))
@@ -66,7 +81,10 @@ for number, who in enumerate(FRAMES):
     if who == "old":
         if number == STEP:
             give_up()
-        send(ours, *frame(old))
+        heard = frame(old)
+        if number == 0:
+            store = json.loads(heard[0][7:])["store"]
+        send(ours, *heard)
     else:
         said = frame(ours)
         if number == STEP:
