@@ -1,6 +1,7 @@
 //! Certificates from a real ACME server (Pebble): both challenges, renewal, failures, restarts.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -281,7 +282,8 @@ fn an_order_that_a_kill_interrupts_begins_again_after_a_pause() {
     assert_eq!(curl(&gateway, &pebble, HOST).as_deref(), Ok("200"));
     // The account is the one from before.
     let audit = gateway.cli(&["audit", "--json"]).ok();
-    assert_eq!(audit.matches("\"ACME account\"").count(), 1, "{audit}");
+    let noted = audit.matches("\"ACME account\"").count();
+    assert_eq!(noted, 2, "its key, and then its URL: {audit}");
 }
 
 #[test]
@@ -364,36 +366,65 @@ impl Drop for Ends {
     }
 }
 
+/// A server in front of Pebble.
+struct Front {
+    url: String,
+    log: PathBuf,
+    _process: Ends,
+}
+
+impl Front {
+    fn start(pebble: &Pebble, what: &str) -> Option<Self> {
+        if !has("python3") {
+            return None;
+        }
+        let (port_file, log) = (pebble.file("port"), pebble.file("front.log"));
+        let mut script = Command::new("python3");
+        script
+            .args(["-c", include_str!("acme_front.py")])
+            .arg(pebble.address().to_string())
+            .args([pebble.file("own.pem"), pebble.file("own.key")])
+            .arg(&port_file)
+            .arg(what)
+            .stdout(std::fs::File::create(&log).unwrap());
+        let process = Ends(script.spawn().unwrap());
+        let port = until("the server in front of Pebble", || {
+            let port = std::fs::read_to_string(&port_file).ok()?;
+            port.strip_suffix('\n')?.parse::<u16>().ok()
+        });
+        Some(Self {
+            url: format!("https://{}:{port}/dir", pebble.address().ip()),
+            log,
+            _process: process,
+        })
+    }
+
+    fn settings(&self, pebble: &Pebble, http: SocketAddr) -> Vec<(String, String)> {
+        let mut settings = settings(pebble, "http-01", http);
+        settings.retain(|(name, _)| name != "acme.directory");
+        settings.push(("acme.directory".into(), self.url.clone()));
+        settings
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
 #[test]
 fn a_certificate_is_renewed_when_its_server_says_so() {
     let (https, http) = addresses();
     let Some(pebble) = PebbleSetup::of(https, http).start() else {
         return;
     };
-    if !has("python3") {
+    let Some(front) = Front::start(&pebble, "window") else {
         return;
-    }
-    let (port_file, log) = (pebble.file("port"), pebble.file("window.log"));
-    let mut script = Command::new("python3");
-    script
-        .args(["-c", include_str!("acme_window.py")])
-        .arg(pebble.address().to_string())
-        .args([pebble.file("own.pem"), pebble.file("own.key")])
-        .arg(&port_file)
-        .stdout(std::fs::File::create(&log).unwrap());
-    let _ends = Ends(script.spawn().unwrap());
-    let port = until("the server in front of Pebble", || {
-        let port = std::fs::read_to_string(&port_file).ok()?;
-        port.strip_suffix('\n')?.parse::<u16>().ok()
-    });
-    let mut settings = settings(&pebble, "http-01", http);
-    let url = format!("https://{}:{port}/dir", pebble.address().ip());
-    settings.retain(|(name, _)| name != "acme.directory");
-    settings.push(("acme.directory".into(), url));
+    };
+    let settings = front.settings(&pebble, http);
     let origin = Origin::echo();
     let gateway = start(https, &settings);
     add(&gateway, HOST, "off", &origin);
-    let said = || std::fs::read_to_string(&log).unwrap();
+    let said = || front.said();
     // The first is renewed at once, and the order says which one it replaces.
     let asked: Vec<String> = until("two certificates to be asked about", || {
         let said = said();
@@ -415,6 +446,115 @@ fn a_certificate_is_renewed_when_its_server_says_so() {
     assert!(!year.is_empty());
     assert_eq!(state(&show(&gateway, HOST)), "issued");
     assert_eq!(curl(&gateway, &pebble, HOST).as_deref(), Ok("200"));
+}
+
+#[test]
+fn an_account_whose_making_nobody_was_told_of_is_found_again() {
+    let (https, http) = addresses();
+    let Some(pebble) = PebbleSetup::of(https, http).start() else {
+        return;
+    };
+    let Some(front) = Front::start(&pebble, "account") else {
+        return;
+    };
+    let origin = Origin::echo();
+    let mut gateway = start(https, &front.settings(&pebble, http));
+    add(&gateway, HOST, "off", &origin);
+    until("the account to be made", || {
+        (front.said() == "account 201\n").then_some(())
+    });
+    // Its key is in the store by then, whatever happens.
+    gateway.signal("KILL");
+    gateway.wait();
+    gateway.start();
+    until("a certificate", || {
+        (state(&show(&gateway, HOST)) == "issued").then_some(())
+    });
+    assert_eq!(front.said(), "account 201\naccount 200\n", "the same");
+}
+
+#[test]
+fn a_server_that_asks_for_a_pause_gets_it_whatever_is_restarted_or_turned_off_and_on() {
+    let (https, http) = addresses();
+    let Some(pebble) = PebbleSetup::of(https, http).start() else {
+        return;
+    };
+    let Some(front) = Front::start(&pebble, "orders") else {
+        return;
+    };
+    let origin = Origin::echo();
+    let mut gateway = start(https, &front.settings(&pebble, http));
+    add(&gateway, HOST, "off", &origin);
+    let next = |gateway: &Gateway| {
+        until("the refusal", || {
+            let host = show(gateway, HOST);
+            let status = &host["acme_status"];
+            let next = status["next_order_on"].as_str()?.to_owned();
+            (status["failures"] == 1 && state(&host) == "failing").then_some(next)
+        })
+    };
+    let first = next(&gateway);
+    let ordered = show(&gateway, HOST)["acme_status"]["ordered_on"].clone();
+    // The first pause of failures is a minute: this is the server's hour.
+    let hour = |time: &str| time[11..13].parse::<u32>().unwrap();
+    let after = hour(&first) + 24 - hour(ordered.as_str().unwrap());
+    assert!((1..=2).contains(&(after % 24)), "{ordered} {first}");
+    gateway.signal("KILL");
+    gateway.wait();
+    gateway.start();
+    let minute = |time: &str| time[..16].to_owned();
+    assert_eq!(minute(&next(&gateway)), minute(&first));
+    for on in ["false", "true"] {
+        drop(
+            gateway
+                .cli(&["host", "set", HOST, &format!("--acme={on}")])
+                .ok(),
+        );
+    }
+    assert_eq!(minute(&next(&gateway)), minute(&first));
+}
+
+fn goes_on_with_an_order(kind: &str) {
+    let (https, http) = addresses();
+    let setup = PebbleSetup {
+        is_slow: true,
+        ..PebbleSetup::of(https, http)
+    };
+    let Some(pebble) = setup.start() else { return };
+    let origin = Origin::echo();
+    let mut gateway = start(https, &settings(&pebble, kind, http));
+    add(&gateway, HOST, "off", &origin);
+    until("the server to be about to look", || {
+        pebble.log().contains("Pulled a task").then_some(())
+    });
+    // One that comes to nothing changes nothing.
+    let failed = gateway.cli(&["upgrade", "/bin/true"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    gateway.upgrade();
+    // It takes its time, and is asked again in ever longer intervals.
+    until("the server to be content", || {
+        pebble.log().contains("set VALID by").then_some(())
+    });
+    let host = issued(&gateway, HOST);
+    assert_eq!(host["acme_status"]["failures"], 0, "{host}");
+    assert_eq!(curl(&gateway, &pebble, HOST).as_deref(), Ok("200"));
+    let log = pebble.log();
+    assert_eq!(log.matches("Added order").count(), 1, "{log}");
+    assert!(
+        gateway
+            .stderr()
+            .contains("an order is left for the next process")
+    );
+}
+
+#[test]
+fn a_new_process_goes_on_with_an_order_by_http() {
+    goes_on_with_an_order("http-01");
+}
+
+#[test]
+fn a_new_process_goes_on_with_an_order_by_a_handshake() {
+    goes_on_with_an_order("tls-alpn-01");
 }
 
 #[test]

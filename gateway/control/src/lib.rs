@@ -44,10 +44,11 @@ pub use self::model::secret::Secret;
 pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
 pub use self::model::{
-    AcmeAccount, AcmeOrder, AddressSpec, Associations, Authority, AuthorityKind, AuthoritySet,
-    BroughtKey, EjectionSpec, HealthKind, HealthSpec, HostRecord, LimitsSpec, Model,
-    OriginCertificate, OriginCertificatePatch, OriginPatch, OriginRecord, OriginSpec, Phase,
-    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, TimeoutsSpec, Zone,
+    AcmeAccount, AcmeOrder, AcmeProof, AddressSpec, Associations, Authority, AuthorityKind,
+    AuthoritySet, BroughtKey, EjectionSpec, HealthKind, HealthSpec, HostRecord, LeftOrder,
+    LimitsSpec, Model, OriginCertificate, OriginCertificatePatch, OriginPatch, OriginRecord,
+    OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey,
+    TimeoutsSpec, Zone,
 };
 pub use self::operations::acme::shortened_acme_error;
 pub use self::operations::associations::AssociationsChange;

@@ -119,6 +119,13 @@ pub const ACME_POLL_FIRST: Duration = Duration::from_millis(250);
 pub const ACME_STEP_TIMEOUT: Duration = Duration::from_secs(120);
 /// For a whole order.
 pub const ACME_ORDER_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long an order whose key the server has waits for its certificate before this process ends; others are
+/// left for the next one.
+pub const ACME_LEAVE_WAIT: Duration = Duration::from_secs(5);
+/// How often is looked whether all are left.
+pub const ACME_LEAVE_LOOK: Duration = Duration::from_millis(10);
+/// Times that an account is asked for with another nonce.
+pub const ACME_NONCES: usize = 3;
 /// Servers are asked when to renew (RFC 9773) no more often than this for a certificate…
 pub const ACME_WINDOW_MIN: Duration = Duration::from_secs(60);
 /// …and no less often.

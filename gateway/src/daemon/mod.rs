@@ -441,6 +441,7 @@ fn start(
                 health_checks.await;
             }
         });
+        acme.show_left().await;
         if let Some(closed) = closed {
             workers.all_answer().await?;
             let waiting = closed.ready()?;
@@ -528,7 +529,14 @@ fn start(
         let ended = match wanted {
             Wanted::Stop => {
                 service::stopping("finishing requests");
-                drain(&mut signals, &estate).await
+                let acme = estate.acme.clone();
+                let leaving = tokio::spawn(async move { acme.leave().await });
+                let ended = drain(&mut signals, &estate).await;
+                if ended == Ended::Drained {
+                    // Bounded by itself; a panic in it has been told.
+                    drop(leaving.await);
+                }
+                ended
             }
             Wanted::StepBack(channel) => {
                 // These are the new process's now.

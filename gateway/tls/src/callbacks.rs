@@ -126,6 +126,8 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, HandshakeState>) {
     let asked_name = state.sni.as_deref().filter(|_| asks_for_challenge);
     if let Some(challenge) = asked_name.and_then(|name| state.endpoints.challenge(name)) {
         state.is_challenge = true;
+        // Options are the connection's by now: those of another context change nothing.
+        hello.ssl_mut().set_options(SslOptions::NO_TICKET);
         // If it cannot be had the handshake fails, for want of a certificate.
         drop(hello.ssl_mut().set_ssl_context(challenge.context()));
         return;

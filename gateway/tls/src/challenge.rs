@@ -17,7 +17,7 @@ use boring::error::ErrorStack;
 use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::PKey;
-use boring::ssl::{AlpnError, SslContext, SslOptions};
+use boring::ssl::{AlpnError, SslContext};
 use boring::x509::extension::SubjectAlternativeName;
 use boring::x509::{X509, X509Extension, X509NameBuilder};
 
@@ -84,7 +84,6 @@ impl Challenge {
             Some((_, name)) if name == PROTOCOL => Ok(name),
             _ => Err(AlpnError::ALERT_FATAL),
         });
-        context.set_options(SslOptions::NO_TICKET);
         // No ticket of a host opens it.
         context.set_session_id_context(&sha256(&der)?)?;
         add_credential(&mut context, &[der], &key, &OWN_ALGORITHMS, None)?;

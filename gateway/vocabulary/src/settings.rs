@@ -114,7 +114,7 @@ words! {
 words! {
     /// How an ACME server checks that a name is answered here (RFC 8555 §8).
     #[derive(Default)]
-    pub enum AcmeChallenge("a kind of ACME challenge", without serde) {
+    pub enum AcmeChallenge("a kind of ACME challenge") {
         /// It asks for a token over plain HTTP, port 80.
         #[default]
         Http01 = "http-01",

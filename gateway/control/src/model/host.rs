@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::acme::AcmeOrder;
 use crate::model::host_names;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
@@ -44,6 +45,10 @@ pub struct HostRecord {
     /// Its certificate comes from the ACME server of the configuration.
     #[serde(default, skip_serializing_if = "is_false")]
     pub acme: bool,
+    /// What was known of its last order when `acme` was turned off: the server counts failures by name,
+    /// whoever turns what off and on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme_before: Option<Box<AcmeOrder>>,
     /// The server certificate that it must use; `None` takes the newest of the zone that cover it,
     /// one of an elliptic-curve key and one of an RSA key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,7 +31,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use self::acme::{AcmeAccount, AcmeOrder};
+pub use self::acme::{AcmeAccount, AcmeOrder, AcmeProof, LeftOrder};
 pub use self::authority::{Authority, AuthorityKind, AuthoritySet};
 pub use self::host::HostRecord;
 use self::id::{Id, Uuid};

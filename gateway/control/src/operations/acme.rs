@@ -4,12 +4,13 @@
 //! durable, published. Asks nobody: when and whom to ask is `fetch`'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
 use crate::limits::ACME_ERROR_BYTES_MAX;
-use crate::model::acme::{AcmeAccount, AcmeOrder};
+use crate::model::acme::{AcmeAccount, AcmeOrder, LeftOrder};
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
 use crate::model::secret::Secret;
@@ -35,6 +36,24 @@ pub(crate) fn keep_brought(draft: &mut Draft<'_>, host: &HostRecord) {
             of_acme: false,
             ..brought
         });
+    }
+}
+
+/// Keeps what is known of a host's last order beside it while it wants no certificate, and answers it when it
+/// wants one again: pauses after failures outlive that.
+pub(crate) fn known_before(
+    model: &Model,
+    found: &HostRecord,
+    host: &mut HostRecord,
+) -> Option<AcmeOrder> {
+    match (found.acme, host.acme) {
+        (true, false) => {
+            let order = model.acme_orders.get(&host.name);
+            host.acme_before = order.map(|order| Box::new((**order).clone()));
+            None
+        }
+        (false, true) => host.acme_before.take().map(|order| *order),
+        _ => None,
     }
 }
 
@@ -70,7 +89,8 @@ impl<A: Reads> Control<A> {
         wanting(&self.model(), name)
     }
 
-    /// The account at the server of this directory: its URL and its key in PKCS#8.
+    /// The account at the server of this directory: its URL and its key in PKCS#8. The URL is empty while the
+    /// server has not told it.
     ///
     /// # Errors
     /// The key cannot be opened.
@@ -132,21 +152,54 @@ impl<A: Changes> Control<A> {
                 begun_on: draft.now,
                 failures: failures.saturating_add(1),
                 error: None,
+                left_alone_sec: 0,
+                left: None,
             });
             Ok(())
         })
     }
 
-    /// Notes why an order brought no certificate.
+    /// Leaves an order that is under way for the next process to go on with: it does not count as failed.
     ///
     /// # Errors
     /// The host is gone, or wants none any more.
-    pub fn fail_acme_order(&self, name: &HostName, why: &str) -> Result<(), ChangeError> {
+    pub fn leave_acme_order(&self, name: &HostName, left: LeftOrder) -> Result<(), ChangeError> {
         self.change(|draft| {
             wanting(&draft.model, name)?;
             if let Some(before) = draft.model.acme_orders.get(name) {
+                let order = AcmeOrder {
+                    failures: before.failures.saturating_sub(1),
+                    left: Some(left),
+                    ..(**before).clone()
+                };
+                draft.put_acme_order(order);
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes why an order brought no certificate, and for how long the server has asked to be left alone.
+    ///
+    /// # Errors
+    /// The host is gone, or wants none any more.
+    pub fn fail_acme_order(
+        &self,
+        name: &HostName,
+        why: &str,
+        wait: Option<Duration>,
+    ) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            wanting(&draft.model, name)?;
+            if let Some(before) = draft.model.acme_orders.get(name) {
+                let since = draft
+                    .now
+                    .seconds()
+                    .saturating_sub(before.begun_on.seconds());
+                let since = u64::try_from(since).unwrap_or_default();
+                let left_alone = wait.map(|wait| since.saturating_add(wait.as_secs()));
                 let failed = AcmeOrder {
                     error: Some(shortened_acme_error(why)),
+                    left_alone_sec: left_alone.unwrap_or_default(),
                     ..(**before).clone()
                 };
                 draft.put_acme_order(failed);
@@ -190,6 +243,8 @@ impl<A: Changes> Control<A> {
                 begun_on: draft.now,
                 failures: 0,
                 error: None,
+                left_alone_sec: 0,
+                left: None,
             });
             release(draft, left);
             Ok(Arc::new(certificate))

@@ -265,6 +265,7 @@ impl<A: Changes> Control<A> {
                 tls_min_version: new.tls_min_version,
                 request_body_max: new.request_body_max,
                 acme: new.acme,
+                acme_before: None,
                 certificate: new.certificate,
                 other_certificate: new.other_certificate,
                 created_on: draft.now,
@@ -295,6 +296,7 @@ impl<A: Changes> Control<A> {
             if let Some(acme) = patch.acme {
                 host.acme = acme;
             }
+            let known = acme::known_before(&draft.model, &found, &mut host);
             let named = [patch.certificate, patch.other_certificate];
             acme::check_choice(&found, &host, named)?;
             let origin = patch.origin.map(|origin| origin.apply(&host.origin));
@@ -336,6 +338,9 @@ impl<A: Changes> Control<A> {
             host.modified_on = draft.now;
             check(&draft.model, &host)?;
             draft.put_host(host.clone());
+            if let Some(order) = known {
+                draft.put_acme_order(order);
+            }
             release(draft, before);
             Ok(Arc::new(host))
         })

@@ -1,8 +1,11 @@
 //! What ACME leaves: accounts, orders, certificates; and what becomes of it with its host.
 
+use std::time::Duration;
+
 use super::*;
 use crate::watch::expiry::{Expiring, ExpiryKind};
 use fixtures::pki::{DAY, Identity, Spec};
+use vocabulary::settings::AcmeChallenge;
 
 const HOST: &str = "api.example.test";
 const DIRECTORY: &str = "https://acme.test/dir";
@@ -174,9 +177,14 @@ fn an_order_counts_as_failed_until_it_is_not_whatever_happens() {
     assert_eq!(order(&world).failures, 1);
     world.control().begin_acme_order(&name(HOST)).unwrap();
     let why = format!("\u{1b}[2J{}", "ä".repeat(2_000));
-    world.control().fail_acme_order(&name(HOST), &why).unwrap();
+    let wait = Some(Duration::from_secs(3_600));
+    world
+        .control()
+        .fail_acme_order(&name(HOST), &why, wait)
+        .unwrap();
     let known = order(&world);
     assert_eq!(known.failures, 2);
+    assert!((3_600..3_700).contains(&known.left_alone_sec));
     let kept = known.error.clone().unwrap();
     assert!(kept.starts_with(" [2J") && kept.len() <= limits::ACME_ERROR_BYTES_MAX);
     install(world.control(), &Spec::server(&[HOST])).unwrap();
@@ -184,15 +192,76 @@ fn an_order_counts_as_failed_until_it_is_not_whatever_happens() {
         (order(&world).failures, order(&world).error.clone()),
         (0, None)
     );
-    let patch = HostPatch {
-        acme: Some(false),
-        ..HostPatch::default()
-    };
-    world.control().update_host(&name(HOST), patch).unwrap();
+    turn(&world, false);
     assert!(world.control().model().acme_orders.is_empty());
     assert!(world.control().begin_acme_order(&name(HOST)).is_err());
     world.reopen();
     assert!(world.control().model().acme_orders.is_empty());
+}
+
+fn turn(world: &World, on: bool) {
+    let patch = HostPatch {
+        acme: Some(on),
+        ..HostPatch::default()
+    };
+    world.control().update_host(&name(HOST), patch).unwrap();
+}
+
+#[test]
+fn pauses_outlive_that_acme_is_turned_off_and_on() {
+    let mut world = World::new();
+    let zone = world.zone();
+    world.control().create_host(zone.id, wanting()).unwrap();
+    let wait = Some(Duration::from_secs(60));
+    for _ in 0..3 {
+        let control = world.control();
+        control.begin_acme_order(&name(HOST)).unwrap();
+        control.fail_acme_order(&name(HOST), "no", wait).unwrap();
+    }
+    let known = world.control().model().acme_orders[&name(HOST)].clone();
+    assert_eq!(known.failures, 3);
+    turn(&world, false);
+    // Whatever else is changed of it meanwhile.
+    let patch = HostPatch {
+        mtls: Some(Some(MtlsMode::Request)),
+        ..HostPatch::default()
+    };
+    world.control().update_host(&name(HOST), patch).unwrap();
+    assert!(world.control().model().acme_orders.is_empty());
+    world.reopen();
+    turn(&world, true);
+    assert_eq!(world.control().model().acme_orders[&name(HOST)], known);
+    world.reopen();
+    let model = world.control().model();
+    assert_eq!(model.acme_orders[&name(HOST)], known);
+    assert_eq!(model.hosts[&name(HOST)].acme_before, None);
+}
+
+#[test]
+fn an_order_that_is_left_for_another_process_is_no_failure() {
+    let mut world = World::new();
+    let zone = world.zone();
+    world.control().create_host(zone.id, wanting()).unwrap();
+    world.control().begin_acme_order(&name(HOST)).unwrap();
+    let left = LeftOrder {
+        url: Some("https://acme.test/order/1".into()),
+        proof: Some(AcmeProof {
+            challenge: AcmeChallenge::Http01,
+            token: "token".into(),
+            key_authorization: "token.thumbprint".into(),
+        }),
+    };
+    world
+        .control()
+        .leave_acme_order(&name(HOST), left.clone())
+        .unwrap();
+    world.reopen();
+    let order = world.control().model().acme_orders[&name(HOST)].clone();
+    assert_eq!((order.failures, &order.left), (0, &Some(left)));
+    // Who goes on with it does so once.
+    world.control().begin_acme_order(&name(HOST)).unwrap();
+    let order = world.control().model().acme_orders[&name(HOST)].clone();
+    assert_eq!((order.failures, &order.left), (1, &None));
 }
 
 #[test]

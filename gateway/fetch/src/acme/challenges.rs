@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use boring::error::ErrorStack;
+use boring::sha::sha256;
+
 use crate::limits::ACME_TOKEN_BYTES_MAX;
-use control::Control;
+use control::{AcmeProof, Control};
 use snapshot::challenges::Challenges;
 use tls::Challenge;
 use vocabulary::clock::now_sec;
@@ -55,25 +58,17 @@ impl Board {
     }
 
     /// Shows the proof for `name`; the data path has it when this returns.
-    pub(super) async fn show(
-        &self,
-        name: &HostName,
-        kind: AcmeChallenge,
-        token: &str,
-        key_authorization: &str,
-        digest: &[u8],
-    ) -> Result<(), ShowError> {
-        if !is_token(token) {
+    pub(super) async fn show(&self, name: &HostName, proof: &AcmeProof) -> Result<(), ShowError> {
+        if !is_token(&proof.token) {
             return Err(ShowError::Token);
         }
-        let shown = match kind {
-            AcmeChallenge::Http01 => Shown::Token(token.into(), key_authorization.into()),
+        let of_key = proof.key_authorization.as_str();
+        let shown = match proof.challenge {
+            AcmeChallenge::Http01 => Shown::Token(proof.token.as_str().into(), of_key.into()),
             AcmeChallenge::TlsAlpn01 => {
-                let failed = |why: String| ShowError::Failed(why);
-                let digest = digest.try_into();
-                let digest = digest.map_err(|_other| failed("its digest is none".into()))?;
-                let made = Challenge::build(name, digest, now_sec());
-                Shown::Certificate(Arc::new(made.map_err(|why| failed(why.to_string()))?))
+                let made = Challenge::build(name, &sha256(of_key.as_bytes()), now_sec());
+                let failed = |why: ErrorStack| ShowError::Failed(why.to_string());
+                Shown::Certificate(Arc::new(made.map_err(failed)?))
             }
         };
         self.lock().insert(name.clone(), shown);

@@ -134,10 +134,11 @@ impl Client {
             && port_of(uri) == self.port
     }
 
-    async fn ask(
+    /// Sends a request, and has the whole answer.
+    pub(super) async fn ask(
         self,
         request: Request<BodyWrapper<Bytes>>,
-    ) -> Result<BytesResponse, RequestError> {
+    ) -> Result<Response<Bytes>, RequestError> {
         if !self.is_here(request.uri()) {
             return Err(RequestError::Elsewhere(request.uri().to_string()));
         }
@@ -148,7 +149,7 @@ impl Client {
     async fn once(
         self,
         request: Request<BodyWrapper<Bytes>>,
-    ) -> Result<BytesResponse, RequestError> {
+    ) -> Result<Response<Bytes>, RequestError> {
         let stream = TcpStream::connect((&*self.host, self.port)).await;
         let stream = stream.map_err(RequestError::Connect)?;
         let failed = |why: &dyn std::fmt::Display| RequestError::Tls(why.to_string());
@@ -162,8 +163,7 @@ impl Client {
         note_wait(head.status, &mut head.headers);
         let body = Limited::new(body, ACME_ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|why| RequestError::Body(why.to_string()))?;
-        let whole = Full::new(body.to_bytes());
-        Ok(BytesResponse::from(Response::from_parts(head, whole)))
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 
@@ -219,7 +219,10 @@ impl HttpClient for Client {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let asked = self.clone().ask(request);
         let boxed = |why: RequestError| -> Box<dyn StdError + Send + Sync> { Box::new(why) };
-        Box::pin(async move { asked.await.map_err(|why| Error::Other(boxed(why))) })
+        Box::pin(async move {
+            let answer = asked.await.map_err(|why| Error::Other(boxed(why)))?;
+            Ok(BytesResponse::from(answer.map(Full::new)))
+        })
     }
 }
 

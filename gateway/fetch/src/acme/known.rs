@@ -78,6 +78,8 @@ pub(super) struct Candidate {
     pub(super) zone: Id,
     /// The chain that there is.
     pub(super) chain: Option<String>,
+    /// Where the server has an order that another process has left.
+    pub(super) left_at: Option<String>,
 }
 
 /// From the certificate's fingerprint, or of a host without one from its name: the same after a
@@ -117,11 +119,14 @@ impl KnownHost {
         let window = self.window.as_ref();
         let window = window.filter(|window| Some(window.version) == version);
         let seed = certificate.map_or(host.name.as_str(), |one| &one.fingerprint_sha256);
+        let begun = order.map(|order| self.begun_sec(order.begun_on.seconds(), now_sec));
+        let left_alone = order.map(|order| order.left_alone_sec);
         Situation {
             certificate: certificate.map(|one| (one.not_before, one.not_after)),
-            order: order.map(|order| {
-                let begun = self.begun_sec(order.begun_on.seconds(), now_sec);
-                (begun, order.failures)
+            order: begun.zip(order.map(|order| order.failures)),
+            is_left: order.is_some_and(|order| order.left.is_some()),
+            left_alone_until: begun.zip(left_alone).map(|(begun, seconds)| {
+                begun.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX))
             }),
             window: window.and_then(|window| window.suggested),
             is_asked_for: self.is_asked_for,
@@ -192,10 +197,8 @@ impl Known {
             if at > now_sec {
                 continue;
             }
-            let failures = model
-                .acme_orders
-                .get(name)
-                .map_or(0, |order| order.failures);
+            let order_of = model.acme_orders.get(name);
+            let failures = order_of.map_or(0, |order| order.failures);
             let of_zone = lately.get(&host.zone).copied().unwrap_or_default();
             let certificate = model.by_acme(host);
             // One that nobody can reach yet before one that is only to be renewed.
@@ -204,6 +207,9 @@ impl Known {
                 host: name.clone(),
                 zone: host.zone,
                 chain: certificate.map(|one| one.chain.clone()),
+                left_at: order_of
+                    .and_then(|order| order.left.as_ref())
+                    .and_then(|left| left.url.clone()),
             };
             due.push((order, candidate));
         }
@@ -261,6 +267,18 @@ impl Known {
             known.is_asked_for = false;
             known.left_alone_until = wait.map(|wait| Instant::now() + wait);
         }
+    }
+
+    /// An order was left for the next process.
+    pub(super) fn left(&mut self, host: &HostName) {
+        if let Some(known) = self.hosts.get_mut(host) {
+            known.under_way = None;
+        }
+    }
+
+    /// Whether an order is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.hosts.values().any(KnownHost::is_under_way)
     }
 
     /// An order did not begin: its host is gone, or the store takes nothing. The next look sees.
@@ -449,7 +467,9 @@ mod tests {
             let name = host(&control, busy, &format!("h{number:02}.busy.test"));
             if number < 10 {
                 control.begin_acme_order(&name).unwrap();
-                control.fail_acme_order(&name, "nobody there").unwrap();
+                control
+                    .fail_acme_order(&name, "nobody there", None)
+                    .unwrap();
             }
         }
         let waiting = host(&control, quiet, "a.quiet.test");
@@ -488,6 +508,31 @@ mod tests {
             "left alone"
         );
         assert_eq!(known.counts, [0, 1]);
+    }
+
+    #[test]
+    fn who_is_to_be_left_alone_is_after_a_restart_too() {
+        let directory = fixtures::Directory::new();
+        let path = directory.path().join("s");
+        let due_in = |control: &Control| {
+            let model = control.model();
+            let mut known = Known::default();
+            known.keep_hosts_of(&model);
+            let record = model.hosts.values().next().unwrap();
+            let now = now_sec();
+            let due = known.hosts.values().next().unwrap();
+            due.due_sec(&model, record, now) - now
+        };
+        let control = Control::open(&path, Arc::<Published>::default()).unwrap();
+        let zone = control.create_zone("a.test").unwrap().id;
+        let name = host(&control, zone, "h.a.test");
+        control.begin_acme_order(&name).unwrap();
+        let wait = Some(Duration::from_secs(86_400));
+        control.fail_acme_order(&name, "slow down", wait).unwrap();
+        assert!((86_390..=86_401).contains(&due_in(&control)));
+        drop(control);
+        let control = Control::open(&path, Arc::<Published>::default()).unwrap();
+        assert!((86_390..=86_401).contains(&due_in(&control)));
     }
 
     #[test]

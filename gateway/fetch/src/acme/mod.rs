@@ -4,7 +4,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `schedule` | when a host's certificate is asked for, and how many orders there may be: pure |
-//! | `account` | the account at a server |
+//! | `account`, `register` | the account at a server |
 //! | `order` | one order, from name to chain |
 //! | `challenges` | what servers are shown meanwhile |
 //! | `known` | what is known of hosts and accounts between looks |
@@ -14,7 +14,9 @@
 //!
 //! Here is the loop: what is due begins, one order a host at a time. An order is in the store before
 //! the server is asked, as one that failed; so a gateway that is killed in the middle begins again
-//! after a pause, with another key, and a server that remembers the name goes on where it was. A
+//! after a pause, with another key, and a server that remembers the name goes on where it was. A process
+//! that ends in order, or that another one replaces, leaves its orders in the store for the next one, which
+//! goes on with them, and shows at once what the servers may be looking for. A
 //! renewal that fails leaves the certificate that there is.
 
 mod account;
@@ -23,6 +25,7 @@ mod client;
 mod keys;
 mod known;
 mod order;
+mod register;
 mod schedule;
 mod status;
 
@@ -32,6 +35,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use instant_acme::{Account, CertificateIdentifier};
+use tokio::sync::watch;
 
 pub use self::status::{AcmeCounts, AcmeState, AcmeStatus};
 
@@ -39,10 +43,13 @@ use self::account::account;
 use self::challenges::Board;
 use self::keys::renewal_id;
 use self::known::{Candidate, Known};
-use self::order::{Issued, OrderError, order};
+use self::order::{Issued, OrderError, Wish, order};
 use super::chance;
-use crate::limits::{ACME_LOOK, ACME_WINDOW_EVERY, ACME_WINDOW_MAX, ACME_WINDOW_MIN};
-use control::{ChangeError, Control, Intent, Model, shortened_acme_error};
+use crate::limits::{
+    ACME_LEAVE_LOOK, ACME_LEAVE_WAIT, ACME_LOOK, ACME_WINDOW_EVERY, ACME_WINDOW_MAX,
+    ACME_WINDOW_MIN,
+};
+use control::{ChangeError, Control, Intent, LeftOrder, Model, shortened_acme_error};
 use vocabulary::clock::now_sec;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::AcmeChallenge;
@@ -72,6 +79,8 @@ pub struct AcmeClient {
     settings: ArcSwap<AcmeSettings>,
     board: Board,
     known: Mutex<Known>,
+    /// No order begins, and those that are under way are left for the next process.
+    leaving: watch::Sender<bool>,
 }
 
 /// An order that is to begin.
@@ -82,12 +91,15 @@ struct Beginning {
     staging: Option<Account>,
     account: Account,
     replaces: Option<CertificateIdentifier<'static>>,
+    left_at: Option<String>,
 }
 
 /// What became of one.
 enum Outcome {
     Issued,
     Failed(OrderError, &'static str, Option<Duration>),
+    /// The next process goes on with it.
+    Left(LeftOrder),
     /// What came cannot serve the host, or cannot be stored.
     NotTaken(ChangeError),
     /// The host is gone, or wants none any more; nobody was asked.
@@ -103,6 +115,7 @@ impl AcmeClient {
             control,
             settings: ArcSwap::from_pointee(settings),
             known: Mutex::default(),
+            leaving: watch::Sender::new(false),
         })
     }
 
@@ -124,6 +137,40 @@ impl AcmeClient {
         }
     }
 
+    /// Shows what the servers may be looking for, of orders that another process has left: nothing is missed
+    /// between the two.
+    pub async fn show_left(&self) {
+        if self.settings.load().directory.is_none() {
+            return;
+        }
+        let model = self.control.model();
+        for order in model.acme_orders.values() {
+            let Some(proof) = order.left.as_ref().and_then(|left| left.proof.as_ref()) else {
+                continue;
+            };
+            let host = &order.host;
+            tracing::info!(%host, "going on with an order that another process has begun");
+            if let Err(error) = self.board.show(host, proof).await {
+                tracing::warn!(%host, %error, "an order that another process has begun will fail");
+            }
+        }
+    }
+
+    /// Begins nothing any more, and leaves what is under way for the next process. One whose key the server
+    /// has got is waited for, for [`ACME_LEAVE_WAIT`].
+    pub async fn leave(&self) {
+        self.leaving.send_replace(true);
+        let until = Instant::now() + ACME_LEAVE_WAIT;
+        while self.lock().is_busy() && Instant::now() < until {
+            tokio::time::sleep(ACME_LEAVE_LOOK).await;
+        }
+    }
+
+    /// There is no next process: goes on as before.
+    pub fn stay(&self) {
+        self.leaving.send_replace(false);
+    }
+
     /// Has a host's certificate asked for now, whenever it is due: after a short pause at
     /// the most, and when its turn comes.
     pub fn renew(&self, name: &HostName) {
@@ -137,6 +184,9 @@ impl AcmeClient {
 
     /// Begins what is due.
     fn look(self: &Arc<Self>) {
+        if *self.leaving.borrow() {
+            return;
+        }
         let settings = self.settings.load_full();
         let model = self.control.model();
         let (accounts, orders, windows) = {
@@ -188,13 +238,19 @@ impl AcmeClient {
         let mut beginnings = Vec::new();
         let per_hour = settings.orders_per_hour.max(1);
         for candidate in known.due(model, now_sec()) {
-            let Candidate { host, chain, zone } = candidate;
-            let staging = match (&staging, &chain) {
+            let Candidate {
+                host,
+                chain,
+                zone,
+                left_at,
+            } = candidate;
+            let is_known = chain.is_some() || left_at.is_some();
+            let staging = match (&staging, is_known) {
                 // Nothing is to be found out that is not known.
-                (None, _) | (_, Some(_)) => None,
-                (Some(Some(account)), None) => Some(account.clone()),
+                (None, _) | (_, true) => None,
+                (Some(Some(account)), false) => Some(account.clone()),
                 // It waits for the account there.
-                (Some(None), None) => continue,
+                (Some(None), false) => continue,
             };
             if !known.begin(model, &host, zone, per_hour) {
                 continue;
@@ -205,6 +261,7 @@ impl AcmeClient {
                 staging,
                 account: account.clone(),
                 replaces: chain.as_deref().and_then(renewal_id),
+                left_at,
             });
         }
         beginnings
@@ -246,6 +303,18 @@ impl AcmeClient {
                 self.lock().not_begun(&host);
                 return;
             }
+            Ok(Outcome::Left(left)) => {
+                let of = host.clone();
+                let kept = self.change(move |control| control.leave_acme_order(&of, left));
+                match kept.await {
+                    Ok(()) => tracing::info!(%host, "an order is left for the next process"),
+                    Err(error) => {
+                        tracing::warn!(%host, %error, "an order is left and not found again")
+                    }
+                }
+                self.lock().left(&host);
+                return;
+            }
             Ok(Outcome::Failed(error, of, wait)) => {
                 let mut known = self.lock();
                 if error.is_of_account() {
@@ -266,7 +335,7 @@ impl AcmeClient {
         self.board.take_down(&host).await;
         let (why, of) = (error.clone(), host.clone());
         let noted = self
-            .change(move |control| control.fail_acme_order(&of, &why))
+            .change(move |control| control.fail_acme_order(&of, &why, wait))
             .await;
         if let Err(error) = noted {
             tracing::debug!(%host, %error, "why there is no certificate is not kept");
@@ -306,6 +375,7 @@ impl AcmeClient {
             staging,
             account,
             replaces,
+            left_at,
         } = beginning;
         let of = host.clone();
         if let Err(error) = self
@@ -314,17 +384,27 @@ impl AcmeClient {
         {
             return Outcome::NotBegun(error);
         }
+        let wish = |replaces, left_at| Wish {
+            name: &host,
+            kind: settings.challenge,
+            replaces,
+            left_at,
+            leaving: self.leaving.subscribe(),
+        };
         if let Some(staging) = staging {
-            let (tried, wait) = order(&staging, &host, settings.challenge, None, &self.board).await;
-            if let Err(error) = tried {
-                return Outcome::Failed(error, AT_STAGING, wait);
+            let (tried, wait) = order(&staging, wish(None, None), &self.board).await;
+            match tried {
+                Ok(_thrown_away) => {}
+                // The next process tries it anew.
+                Err(OrderError::Left(_)) => return Outcome::Left(LeftOrder::default()),
+                Err(error) => return Outcome::Failed(error, AT_STAGING, wait),
             }
             tracing::info!(%host, "acme.staging would sign a certificate; acme.directory is asked now");
         }
-        let (ordered, wait) =
-            order(&account, &host, settings.challenge, replaces, &self.board).await;
+        let (ordered, wait) = order(&account, wish(replaces, left_at), &self.board).await;
         let Issued { chain, key } = match ordered {
             Ok(issued) => issued,
+            Err(OrderError::Left(left)) => return Outcome::Left(left),
             Err(error) => return Outcome::Failed(error, "", wait),
         };
         let installed = self

@@ -4,13 +4,15 @@
 //! which takes it over.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use boring::error::ErrorStack;
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error,
+    Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
+use tokio::sync::watch;
 
 use super::challenges::{Board, ShowError};
 use super::client::{ASKED_TO_WAIT, RequestError};
@@ -18,7 +20,7 @@ use super::keys::Request;
 use crate::limits::{
     ACME_AUTHORIZATIONS_MAX, ACME_ORDER_TIMEOUT, ACME_POLL_FIRST, ACME_STEP_TIMEOUT,
 };
-use control::Secret;
+use control::{AcmeProof, LeftOrder, Secret};
 use vocabulary::hostname::HostName;
 use vocabulary::settings::AcmeChallenge;
 
@@ -33,6 +35,17 @@ const REPLACED: &str = "urn:ietf:params:acme:error:alreadyReplaced";
 pub(super) struct Issued {
     pub(super) chain: String,
     pub(super) key: Secret,
+}
+
+/// What is ordered.
+pub(super) struct Wish<'w> {
+    pub(super) name: &'w HostName,
+    pub(super) kind: AcmeChallenge,
+    pub(super) replaces: Option<CertificateIdentifier<'static>>,
+    /// Where the server has an order for it that another process has begun.
+    pub(super) left_at: Option<String>,
+    /// Becomes true when the next process is to go on with it.
+    pub(super) leaving: watch::Receiver<bool>,
 }
 
 /// Why an order brought no certificate.
@@ -69,6 +82,9 @@ pub(super) enum OrderError {
     /// The key or the request cannot be made.
     #[error("the request cannot be made: {0}")]
     Request(#[from] ErrorStack),
+    /// The next process goes on with it.
+    #[error("the order is left for the next process")]
+    Left(LeftOrder),
     /// Not all of it came in time.
     #[error("the order was not over within {} s", ACME_ORDER_TIMEOUT.as_secs())]
     Late,
@@ -93,22 +109,23 @@ impl OrderError {
     }
 }
 
-/// Orders a certificate for a name. The second is for how long the server asks to be left alone.
+/// Orders a certificate for a name. The second is for how long the server asks to be left alone. What is
+/// shown to the server of an order that is left goes on being shown.
 pub(super) async fn order(
     account: &Account,
-    name: &HostName,
-    kind: AcmeChallenge,
-    replaces: Option<CertificateIdentifier<'static>>,
+    wish: Wish<'_>,
     board: &Board,
 ) -> (Result<Issued, OrderError>, Option<Duration>) {
+    let name = wish.name;
     let ordering = ASKED_TO_WAIT.scope(Cell::new(None), async {
-        let steps = steps(account, name, kind, replaces, board);
-        let ordered = tokio::time::timeout(ACME_ORDER_TIMEOUT, steps).await;
+        let ordered = tokio::time::timeout(ACME_ORDER_TIMEOUT, steps(account, wish, board)).await;
         let ordered = ordered.unwrap_or(Err(OrderError::Late));
         (ordered, ASKED_TO_WAIT.with(Cell::get))
     });
     let ordered = ordering.await;
-    board.take_down(name).await;
+    if !matches!(ordered.0, Err(OrderError::Left(_))) {
+        board.take_down(name).await;
+    }
     ordered
 }
 
@@ -119,20 +136,56 @@ fn patience() -> RetryPolicy {
         .timeout(ACME_STEP_TIMEOUT)
 }
 
-async fn steps(
+/// How far an order has come, for who goes on with it.
+#[derive(Default)]
+struct Progress {
+    url: OnceLock<String>,
+    proof: OnceLock<AcmeProof>,
+}
+
+async fn steps(account: &Account, mut wish: Wish<'_>, board: &Board) -> Result<Issued, OrderError> {
+    let progress = Progress::default();
+    let mut leaving = wish.leaving.clone();
+    let mut order = tokio::select! {
+        biased;
+        _ = leaving.wait_for(|leaving| *leaving) => {
+            return Err(OrderError::Left(LeftOrder {
+                url: progress.url.into_inner(),
+                proof: progress.proof.into_inner(),
+            }));
+        }
+        order = ready(account, &mut wish, board, &progress) => order?,
+    };
+    // From here on the key belongs to it, which no other process has.
+    let request = Request::build(wish.name)?;
+    order.finalize_csr(&request.der).await?;
+    let chain = order.poll_certificate(&patience()).await?;
+    Ok(Issued {
+        chain,
+        key: request.key_pem()?,
+    })
+}
+
+/// An order whose name is proved.
+async fn ready(
     account: &Account,
-    name: &HostName,
-    kind: AcmeChallenge,
-    replaces: Option<CertificateIdentifier<'static>>,
+    wish: &mut Wish<'_>,
     board: &Board,
-) -> Result<Issued, OrderError> {
-    let mut order = begin(account, name, replaces).await?;
+    progress: &Progress,
+) -> Result<Order, OrderError> {
+    let (name, kind) = (wish.name, wish.kind);
+    let mut order = match wish.left_at.take() {
+        Some(url) => go_on(account, url, wish).await?,
+        None => begin(account, name, wish.replaces.take()).await?,
+    };
+    // It is set once.
+    let _known = progress.url.set(order.url().to_owned());
     let count = order.state().authorizations.len();
     if count > ACME_AUTHORIZATIONS_MAX {
         return Err(OrderError::Authorizations(count));
     }
     if order.state().status == OrderStatus::Pending {
-        prove(&mut order, name, kind, board).await?;
+        prove(&mut order, name, kind, board, progress).await?;
         let ready = order.poll_ready(&patience()).await;
         if !matches!(ready, Ok(OrderStatus::Ready)) {
             return Err(match refusal(&mut order, name, kind).await {
@@ -144,13 +197,20 @@ async fn steps(
             });
         }
     }
-    let request = Request::build(name)?;
-    order.finalize_csr(&request.der).await?;
-    let chain = order.poll_certificate(&patience()).await?;
-    Ok(Issued {
-        chain,
-        key: request.key_pem()?,
-    })
+    Ok(order)
+}
+
+/// The order that another process has begun, if anything is to come of it; else a new one.
+async fn go_on(account: &Account, url: String, wish: &mut Wish<'_>) -> Result<Order, OrderError> {
+    if let Ok(mut order) = account.order(url).await
+        && matches!(
+            order.state().status,
+            OrderStatus::Pending | OrderStatus::Ready
+        )
+    {
+        return Ok(order);
+    }
+    Ok(begin(account, wish.name, wish.replaces.take()).await?)
 }
 
 /// Begins an order. That it replaces a certificate is told to servers that want to know.
@@ -192,6 +252,7 @@ async fn prove(
     name: &HostName,
     kind: AcmeChallenge,
     board: &Board,
+    progress: &Progress,
 ) -> Result<(), OrderError> {
     let wanted = challenge_type(kind);
     let mut authorizations = order.authorizations();
@@ -218,18 +279,18 @@ async fn prove(
                 offered: offered.join(", "),
             });
         };
-        let proof = challenge.key_authorization();
-        let digest = proof.digest();
-        board
-            .show(
-                name,
-                kind,
-                &challenge.token,
-                proof.as_str(),
-                digest.as_ref(),
-            )
-            .await?;
-        challenge.set_ready().await?;
+        let proof = AcmeProof {
+            challenge: kind,
+            token: challenge.token.clone(),
+            key_authorization: challenge.key_authorization().as_str().to_owned(),
+        };
+        board.show(name, &proof).await?;
+        // Of several the first: an order of one name has one.
+        let _known = progress.proof.set(proof);
+        // Whoever has begun the order may have told it.
+        if challenge.status == ChallengeStatus::Pending {
+            challenge.set_ready().await?;
+        }
     }
     Ok(())
 }

@@ -16,6 +16,10 @@ pub(super) struct Situation {
     pub(super) order: Option<(i64, u32)>,
     /// When the server suggests to renew (RFC 9773).
     pub(super) window: Option<(i64, i64)>,
+    /// A process before this one has left it in the middle.
+    pub(super) is_left: bool,
+    /// The server has asked to be left alone until then.
+    pub(super) left_alone_until: Option<i64>,
     /// Somebody has asked for a new certificate now.
     pub(super) is_asked_for: bool,
     /// From 0 to 1, the same for the life of a certificate.
@@ -69,6 +73,9 @@ impl Situation {
             Some(validity) => renewal_sec(validity, self.window, self.chance),
             None => i64::MIN,
         };
+        if self.is_left {
+            return i64::MIN;
+        }
         let wanted = if self.is_asked_for { i64::MIN } else { renewal };
         let pause = match self.order {
             // Even who asks for it waits.
@@ -89,7 +96,8 @@ impl Situation {
             }
             _ => i64::MIN,
         };
-        wanted.max(pause)
+        let left_alone = self.left_alone_until.unwrap_or(i64::MIN);
+        wanted.max(pause).max(left_alone)
     }
 
     /// When the certificate is to be renewed, if there is one.
@@ -160,6 +168,23 @@ mod tests {
             };
             assert_eq!(failed.due_sec(), 12 * 3600, "{failures}");
         }
+    }
+
+    #[test]
+    fn what_was_left_goes_on_at_once_and_a_server_is_left_alone() {
+        let left = Situation {
+            order: Some((1_000, 3)),
+            is_left: true,
+            ..Situation::default()
+        };
+        assert_eq!(left.due_sec(), i64::MIN);
+        let asked = Situation {
+            order: Some((1_000, 1)),
+            left_alone_until: Some(90_000),
+            is_asked_for: true,
+            ..Situation::default()
+        };
+        assert_eq!(asked.due_sec(), 90_000);
     }
 
     #[test]
@@ -247,7 +272,9 @@ mod tests {
             is_asked_for in any::<bool>(),
             chance in 0.0..1.0_f64,
         ) {
-            let found = Situation { certificate, order, window, is_asked_for, chance };
+            let found = Situation {
+                certificate, order, window, is_asked_for, chance, ..Situation::default()
+            };
             if let Some((begun, failures)) = order.filter(|(_, failures)| *failures > 0) {
                 let least = if is_asked_for { 15 } else { pause_sec(failures, 0.0) };
                 prop_assert!(found.due_sec() >= begun.saturating_add(least));

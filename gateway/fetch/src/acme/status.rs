@@ -63,9 +63,11 @@ impl AcmeClient {
         let situation = of_host.situation(model, host, now);
         let order = model.acme_orders.get(&host.name);
         let failures = order.map_or(0, |order| order.failures);
+        let is_left = order.is_some_and(|order| order.left.is_some());
         let due = of_host.due_sec(model, host, now);
         let ended_in_between = "the gateway ended before the order did";
-        let failed = order.filter(|order| order.failures > 0 && !of_host.is_under_way());
+        let failed =
+            order.filter(|order| order.failures > 0 && !of_host.is_under_way() && !is_left);
         let of_order = failed.map(|order| order.error.as_deref().unwrap_or(ended_in_between));
         let of_account = settings
             .directory
@@ -78,7 +80,7 @@ impl AcmeClient {
             AcmeState::Off
         } else if of_host.is_under_way() {
             AcmeState::Ordering
-        } else if failures > 0 || of_account.is_some() {
+        } else if (failures > 0 && !is_left) || of_account.is_some() {
             AcmeState::Failing
         } else if situation.certificate.is_some() && !of_host.is_asked_for() {
             AcmeState::Issued

@@ -65,7 +65,7 @@ pub(super) struct Estate {
     pub(super) upgrades: Arc<Upgrades>,
     /// Where this process's binary was when it started: what is there now is what an upgrade starts.
     pub(super) binary: PathBuf,
-    /// Is told of a new configuration.
+    /// Is told of a new configuration, and leaves its orders for the next process.
     pub(super) acme: Arc<AcmeClient>,
 }
 
@@ -128,6 +128,7 @@ pub(super) async fn upgrade(estate: &Estate, asked: Asked, leash: Leash) -> Opti
             Some(serving)
         }
         Err(why) => {
+            estate.acme.stay();
             service::ready(&format!("serving; an upgrade failed: {why}"));
             tracing::error!(%why, "the upgrade failed: this process goes on as before");
             estate.upgrades.note(|upgrade| {
@@ -185,6 +186,8 @@ async fn lead(
         .upgrades
         .note(|upgrade| upgrade.step = "the new process opens the store".into());
     let admin_socket = equipped.step.admin_socket;
+    // The new process goes on with them.
+    estate.acme.leave().await;
     let serving = give_store(estate, equipped, backup).await?;
     step_back(estate, admin_socket, serving.steers);
     Ok(serving.channel)

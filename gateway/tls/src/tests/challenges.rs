@@ -1,8 +1,12 @@
 //! TLS-ALPN-01: who is shown the certificate of a challenge, and what comes of such a handshake.
 
+use std::io::Read as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use boring::ssl::{SslConnector, SslMethod, SslSession, SslStream, SslVerifyMode, SslVersion};
+use boring::ssl::{
+    SslConnector, SslMethod, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
+};
 use boring::x509::X509;
 
 use super::handshakes::{Client, Hosts, World, carry, shake};
@@ -47,6 +51,8 @@ struct Outcome {
     /// A host would have served it.
     established: bool,
     resumed: bool,
+    /// How many tickets the client has.
+    tickets: usize,
 }
 
 fn connect(
@@ -59,6 +65,12 @@ fn connect(
     let mut builder = SslConnector::builder(SslMethod::tls()).unwrap();
     builder.set_custom_verify_callback(SslVerifyMode::PEER, |_| Ok(()));
     builder.set_alpn_protos(alpn).unwrap();
+    let tickets = Arc::new(AtomicUsize::new(0));
+    let counted = tickets.clone();
+    builder.set_session_cache_mode(SslSessionCacheMode::CLIENT);
+    builder.set_new_session_callback(move |_, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
     if old {
         let version = Some(SslVersion::TLS1_2);
         builder.set_max_proto_version(version).unwrap();
@@ -91,12 +103,19 @@ fn connect(
         carry(ours.wire(), theirs.get_mut());
     }
     let has_ended = matches!(server, Some(Ok(_)));
+    // BoringSSL sends its tickets along with the server's first bytes.
+    if has_ended {
+        ours.write(b"y").unwrap();
+        carry(ours.wire(), theirs.get_mut());
+        drop(theirs.read(&mut [0; 1]));
+    }
     let certificate = theirs.ssl().peer_certificate();
     let protocol = theirs.ssl().selected_alpn_protocol().map(<[u8]>::to_vec);
     Outcome {
         server: server.unwrap(),
         shown: certificate.map(|one| (one, protocol)),
         resumed: ours.ssl().session_reused(),
+        tickets: tickets.load(Ordering::Relaxed),
         established: has_ended && world.acceptor.establish(&mut ours).is_ok(),
     }
 }
@@ -113,6 +132,7 @@ fn an_acme_server_is_shown_its_certificate_and_nobody_else() {
             let outcome = connect(&world, &endpoints, (name, ALONE), old, None);
             assert_eq!(outcome.server, Ok(true), "{name} {old}");
             assert!(!outcome.established, "{name} {old}");
+            assert_eq!(outcome.tickets, 0, "{name} {old}");
             let (certificate, protocol) = outcome.shown.unwrap();
             assert_eq!(protocol.as_deref(), Some(&b"acme-tls/1"[..]));
             let names = certificate.subject_alt_names().unwrap();
@@ -149,6 +169,7 @@ fn the_protocol_without_a_challenge_or_beside_others_opens_nothing() {
             assert_ne!(protocol.as_deref(), Some(&b"acme-tls/1"[..]), "{sni}");
         }
         assert_eq!(outcome.established, server.is_ok(), "{sni}");
+        assert_eq!(outcome.tickets > 0, server.is_ok(), "{sni}");
     }
 }
 

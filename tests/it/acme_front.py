@@ -1,7 +1,10 @@
-"""An ACME server with ARI (RFC 9773), in front of one without: Debian's Pebble is older than the RFC.
+"""An ACME server in front of Pebble, that does what Pebble does not. What, says the last argument:
 
-The first certificate that it is asked about is to be renewed at once, all others in a year. What it was
-asked, and what orders say that they replace, goes to standard output."""
+window: ARI (RFC 9773), which Debian's Pebble is older than. The first certificate that it is asked about is
+to be renewed at once, all others in a year. What it was asked, and what orders say that they replace, goes
+to standard output.
+account: the first account is made, and nobody is told. What became of each goes to standard output.
+orders: there were too many orders, for an hour."""
 import base64
 import http.client
 import http.server
@@ -10,7 +13,8 @@ import ssl
 import sys
 import time
 
-behind, certificate, key, port_file = sys.argv[1:]
+behind, certificate, key, port_file, what = sys.argv[1:]
+accounts = []
 asked = []
 
 
@@ -31,15 +35,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 asked.append(name)
                 print("asked", name, flush=True)
             return self.answer(200, [("Retry-After", "3600")], json.dumps(window(name)).encode())
-        if self.path == "/order-plz":
+        if self.path == "/order-plz" and what == "window":
             payload = json.loads(body)["payload"]
             order = json.loads(base64.urlsafe_b64decode(payload + "=="))
             print("order", order.get("replaces", "-"), flush=True)
+        if self.path == "/order-plz" and what == "orders":
+            problem = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many"}
+            nonce = {"Retry-After": "3600", "Replay-Nonce": "none", "Content-Type": "application/problem+json"}
+            return self.answer(429, nonce.items(), json.dumps(problem).encode())
         server = http.client.HTTPSConnection(behind, context=ssl._create_unverified_context())
         server.request(self.command, self.path, body, dict(self.headers))
         answer = server.getresponse()
         text = answer.read()
-        if self.path == "/dir":
+        if self.path == "/sign-me-up" and what == "account" and answer.status < 300:
+            print("account", answer.status, flush=True)
+            accounts.append(answer.status)
+            if len(accounts) == 1:
+                self.close_connection = True
+                return
+        if self.path == "/dir" and what == "window":
             directory = json.loads(text)
             directory["renewalInfo"] = f"https://{self.headers['host']}/window"
             text = json.dumps(directory).encode()
