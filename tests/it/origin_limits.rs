@@ -220,6 +220,96 @@ async fn connections_are_bounded_over_all_workers() {
     );
 }
 
+/// Has a request wait for the connection that another worker has: over ever new connections of a client,
+/// until one of them is not at that worker. Answers what it asks for.
+async fn wait_for_the_connection(
+    gateway: &Gateway,
+    answers: &mut JoinSet<Answer>,
+    (from, path): (&str, &str),
+    count: u64,
+) -> String {
+    for attempt in 0..100 {
+        let client = gateway.client(HOST).from(from).http2().await.unwrap();
+        let target = format!("{path}/{attempt}");
+        let asked = target.clone();
+        let (told, mut answered) = tokio::sync::oneshot::channel();
+        answers.spawn(async move {
+            let answer = client.get(&asked).await.unwrap();
+            // Who waits for it may have seen enough.
+            drop(told.send(()));
+            answer
+        });
+        loop {
+            let waiting = state(gateway).pointer("/connections/waiting").cloned();
+            if waiting == Some(json!(count)) {
+                return target;
+            }
+            if answered.try_recv().is_ok() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    panic!("both workers have the one connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_take_turns_at_connections() {
+    let origin = Origin::echo_http2();
+    let gateway = gateway_with(&json!({ "url": origin.url(), "protocol": "http2",
+        "limits": { "connections": 1, "queue": 8, "queue_ms": 60_000 } }));
+    let holder = gateway.client(HOST).from("127.0.0.3");
+    let holder = holder.http2().await.unwrap();
+    let mut answers = JoinSet::new();
+    spawn(&mut answers, &holder, "/hold".into());
+    origin.wait_held(1);
+    let mut greedy = Vec::new();
+    for count in 1..=3 {
+        let who = ("127.0.0.1", "/greedy");
+        greedy.push(wait_for_the_connection(&gateway, &mut answers, who, count).await);
+    }
+    let who = ("127.0.0.2", "/other");
+    let other = wait_for_the_connection(&gateway, &mut answers, who, 4).await;
+    origin.release();
+    while let Some(answer) = answers.join_next().await {
+        assert_eq!(answer.unwrap().status, 200);
+    }
+    // Who came last did not wait for all of those that another client had sent before.
+    let paths: Vec<Value> = origin
+        .requests()
+        .iter()
+        .map(|one| one["target"].clone())
+        .collect();
+    let place = |path: &String| paths.iter().rposition(|one| one == path.as_str()).unwrap();
+    assert!(place(&greedy[0]) < place(&other), "{paths:?}");
+    assert!(place(&other) < place(&greedy[1]), "{paths:?}");
+    assert!(place(&greedy[1]) < place(&greedy[2]), "{paths:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_wait_for_a_connection_is_no_fault_of_its_address() {
+    let origin = Origin::echo_http2();
+    let gateway = gateway_with(&json!({ "url": origin.url(), "protocol": "http2",
+        "limits": { "connections": 1, "queue": 4, "queue_ms": 60_000 },
+        "timeouts": { "connect_ms": 100 }, "ejection": { "failures": 1 } }));
+    let holder = gateway.client(HOST).http2().await.unwrap();
+    let mut answers = JoinSet::new();
+    spawn(&mut answers, &holder, "/hold".into());
+    origin.wait_held(1);
+    let who = ("127.0.0.1", "/waits");
+    wait_for_the_connection(&gateway, &mut answers, who, 1).await;
+    // Longer than connecting may take.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    origin.release();
+    while let Some(answer) = answers.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let state = state(&gateway);
+    let address = &state["addresses"][0];
+    assert_eq!(address["last_failure"], Value::Null, "{address}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_hangs_costs_a_try_and_no_request_that_may_be_repeated() {
     let silent =

@@ -147,4 +147,37 @@ mod tests {
         assert_eq!(many.len(), ADDRESSES_MAX);
         assert!(many.last().unwrap().starts_with("http://two.test"));
     }
+
+    #[test]
+    fn who_has_a_name_cannot_choose_the_key_that_its_addresses_have() {
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let both = vec![ip("192.0.2.1"), ip("192.0.2.2")];
+        let names = ["one.test", "two.test"].map(|name| (name.into(), both.clone()));
+        let names = Names(HashMap::from(names));
+        let keys = |url: &str, confined: bool| -> Vec<u64> {
+            let spec = serde_json::json!({ "url": url, "confined": confined });
+            let spec: OriginSpec = serde_json::from_value(spec).unwrap();
+            let made = origins(&spec, &Arc::<Reach>::default()).unwrap();
+            let made = names.expand(made.into_iter().map(|one| (one, 1)).collect());
+            made.iter().map(|(one, _)| one.key).collect()
+        };
+        let mut all = HashSet::new();
+        for confined in [false, true] {
+            let (one, two) = (
+                keys("http://one.test", confined),
+                keys("http://two.test", confined),
+            );
+            assert_eq!(
+                one,
+                keys("http://one.test", confined),
+                "it is always the same"
+            );
+            // What an address does to a key depends on the key: what is known of one origin says nothing of
+            // the address that would lead to another's.
+            assert_ne!(one[0] ^ one[1], two[0] ^ two[1]);
+            assert_ne!(one[0].wrapping_sub(one[1]), two[0].wrapping_sub(two[1]));
+            all.extend(one.into_iter().chain(two));
+        }
+        assert_eq!(all.len(), 8, "none shares connections with another");
+    }
 }
