@@ -70,7 +70,10 @@ pub const NAME_MEMORY: Duration = Duration::from_secs(60);
 pub const NAMES_CHANGE_EVERY: Duration = Duration::from_secs(2);
 /// See [`NAMES_CHANGE_EVERY`].
 pub const NAME_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// Names that are looked up at the same time: each has a thread. Further ones wait.
+/// Threads that look names up, at the most: those that all zones share, and as many again for what is a zone's
+/// own. Nothing else waits for them.
+pub const NAMES_THREADS: usize = 2 * NAMES_AT_ONCE;
+/// Names that are looked up at the same time, beside those of a zone's own. Further ones wait.
 pub const NAMES_AT_ONCE: usize = 64;
 /// Those of one zone among them, and those that are its own whatever others do: a tenant may have named
 /// what no server answers for.

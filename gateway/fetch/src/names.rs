@@ -7,10 +7,12 @@
 //! tenant may reach, is `control`'s ([`Control::set_names`]).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io::ErrorKind;
+use std::net::{IpAddr, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -18,7 +20,7 @@ use super::chance;
 use super::places::Places;
 use crate::limits::{
     NAME_ADDRESSES_MAX, NAME_INTERVAL, NAME_MEMORY, NAME_RETRY, NAME_TOLD_EVERY, NAMES_AT_ONCE,
-    NAMES_AT_ONCE_OF_ZONE, NAMES_CHANGE_EVERY, NAMES_LOOK, NAMES_OWN_OF_ZONE,
+    NAMES_AT_ONCE_OF_ZONE, NAMES_CHANGE_EVERY, NAMES_LOOK, NAMES_OWN_OF_ZONE, NAMES_THREADS,
 };
 use control::{Control, Names};
 use snapshot::Published;
@@ -30,6 +32,7 @@ pub struct NameWatch {
     published: Arc<Published>,
     known: Mutex<HashMap<Box<str>, Known>>,
     at_once: Places,
+    threads: Threads,
 }
 
 /// What is known of one name.
@@ -92,6 +95,7 @@ impl NameWatch {
             published,
             known: Mutex::default(),
             at_once: Places::new(NAMES_AT_ONCE, NAMES_OWN_OF_ZONE, NAMES_AT_ONCE_OF_ZONE),
+            threads: Threads::default(),
         })
     }
 
@@ -109,7 +113,7 @@ impl NameWatch {
             for (name, zone) in self.due(round, Instant::now()) {
                 let this = self.clone();
                 lookups.spawn(async move {
-                    let found = this.at_once.run(&zone, look_up(&name)).await;
+                    let found = this.at_once.run(&zone, this.threads.look_up(&name)).await;
                     if let Some(found) = found {
                         this.note(&name, found, Instant::now());
                     }
@@ -236,10 +240,45 @@ impl NameWatch {
     }
 }
 
-/// Asks the system. No time bounds it: the thread that asks would still be taken.
-async fn look_up(name: &str) -> std::io::Result<Vec<IpAddr>> {
-    let found = tokio::net::lookup_host((name, 0)).await?;
-    in_order(found.map(|address| address.ip()).collect())
+/// Threads that ask the system and nothing else, made when they are wanted: those of names that no server
+/// answers for hang for half a minute, and changes, files and the disk would wait for them.
+#[derive(Debug, Default)]
+struct Threads(OnceLock<Runtime>);
+
+impl Threads {
+    /// Asks the system. No time bounds it: the thread that asks would still be taken.
+    async fn look_up(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
+        let name = name.to_owned();
+        let asking = self.get()?.spawn_blocking(move || {
+            let found = (name.as_str(), 0).to_socket_addrs()?;
+            in_order(found.map(|address| address.ip()).collect())
+        });
+        asking.await.map_err(std::io::Error::other)?
+    }
+
+    fn get(&self) -> std::io::Result<&Runtime> {
+        if let Some(made) = self.0.get() {
+            return Ok(made);
+        }
+        // It is never driven: all that there is of it is its threads.
+        let made = tokio::runtime::Builder::new_current_thread()
+            .thread_name("names")
+            .max_blocking_threads(NAMES_THREADS)
+            .build()?;
+        if let Err(second) = self.0.set(made) {
+            second.shutdown_background();
+        }
+        self.0.get().ok_or_else(|| ErrorKind::Other.into())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(made) = self.0.take() {
+            // Nobody waits for those that hang.
+            made.shutdown_background();
+        }
+    }
 }
 
 /// Those of the family of the first, which the system would use, before the others. Within one, answers
@@ -247,7 +286,7 @@ async fn look_up(name: &str) -> std::io::Result<Vec<IpAddr>> {
 fn in_order(mut found: Vec<IpAddr>) -> std::io::Result<Vec<IpAddr>> {
     let Some(first) = found.first().copied() else {
         let why = "it has no address";
-        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, why));
+        return Err(std::io::Error::new(ErrorKind::NotFound, why));
     };
     found.sort_by_key(|address| (address.is_ipv4() != first.is_ipv4(), *address));
     found.dedup();
@@ -294,6 +333,26 @@ mod tests {
             let all = at(&mut turns, 90 + u64::from(round), &[100 + round]);
             assert!(all.len() <= NAME_ADDRESSES_MAX, "{all:?}");
         }
+    }
+
+    #[test]
+    fn names_are_asked_for_on_threads_of_their_own() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (held, holding) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            // Whatever else is waited for, of which there is too much.
+            let busy = tokio::task::spawn_blocking(move || drop(holding.recv()));
+            let threads = Threads::default();
+            let found = threads.look_up("localhost");
+            let found = tokio::time::timeout(Duration::from_secs(30), found).await;
+            assert!(!found.unwrap().unwrap().is_empty());
+            drop(held);
+            busy.await.unwrap();
+        });
     }
 
     #[test]
