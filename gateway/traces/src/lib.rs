@@ -10,6 +10,7 @@
 pub mod limits;
 mod otlp;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use config::OtlpUrl;
@@ -65,6 +67,8 @@ pub struct Exporter {
     instance: String,
     connection: Option<(SendRequest<Full<Bytes>>, Driver)>,
     complained: Option<Instant>,
+    /// The gateway stops: no attempt waits for its pause.
+    hurry: watch::Sender<bool>,
 }
 
 /// Ends the connection's task with the connection.
@@ -86,27 +90,37 @@ impl Exporter {
             instance,
             connection: None,
             complained: None,
+            hurry: watch::Sender::new(false),
         }
     }
 
-    /// Sends what there is, again and again, until it is dropped.
+    /// Sends what there is, again and again, until it is told to stop; then what is under way and what there
+    /// is yet, within [`limits::FINISH_TIMEOUT`].
     pub async fn run(mut self, mut stop: tokio::sync::oneshot::Receiver<()>) {
         let mut tick = tokio::time::interval(limits::LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let until = loop {
             tokio::select! {
                 biased;
-                _ = &mut stop => break,
+                _ = &mut stop => break Instant::now() + limits::FINISH_TIMEOUT,
                 _ = tick.tick() => {}
             }
+            let hurry = self.hurry.clone();
+            let mut sending = pin!(self.send_all());
             tokio::select! {
                 biased;
-                // What was tried is lost: the rest is worth the time more.
-                _ = &mut stop => break,
-                () = self.send_all() => {}
+                _ = &mut stop => {
+                    hurry.send_replace(true);
+                    let until = Instant::now() + limits::FINISH_TIMEOUT;
+                    // What comes of it is counted.
+                    drop(tokio::time::timeout_at(until.into(), sending).await);
+                    break until;
+                }
+                () = &mut sending => {}
             }
-        }
-        drop(tokio::time::timeout(limits::FINISH_TIMEOUT, self.send_all()).await);
+        };
+        self.hurry.send_replace(true);
+        drop(tokio::time::timeout_at(until.into(), self.send_all()).await);
     }
 
     async fn send_all(&mut self) {
@@ -147,7 +161,15 @@ impl Exporter {
                         self.complain(&error.to_string());
                         return;
                     }
-                    tokio::time::sleep(pause).await;
+                    let mut hurry = self.hurry.subscribe();
+                    let hurried = async {
+                        drop(hurry.wait_for(|hurry| *hurry).await);
+                        tokio::time::sleep(limits::HURRIED_PAUSE).await;
+                    };
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = hurried => {}
+                    }
                     pause *= 2;
                 }
             }

@@ -16,6 +16,8 @@ pub const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ATTEMPTS_MAX: u32 = 4;
 /// The pause before the second attempt; each further one is twice as long.
 pub const PAUSE: Duration = Duration::from_secs(1);
+/// The same when the gateway stops.
+pub const HURRIED_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of a collector's answer that are read: it says how many spans it refused, and why.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How often a failure is told.

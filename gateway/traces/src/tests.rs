@@ -115,6 +115,31 @@ async fn what_is_there_at_the_end_is_sent() {
     assert_eq!(spans.counted(Fate::Sent), 1);
 }
 
+#[tokio::test]
+async fn what_is_under_way_at_the_end_is_sent_and_no_pause_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let spans = Arc::new(Spans::new(true));
+    let exporter = Exporter::new(url(&listener), spans.clone(), "here".into());
+    put(&spans, 1);
+    let (stop, stopped) = oneshot::channel();
+    let running = tokio::spawn(exporter.run(stopped));
+    // The stop comes while the collector thinks about it, and it says no once more.
+    let answers = vec![(503, Vec::new()), (200, Vec::new())];
+    let (first, _) = listener.accept().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    drop(stop);
+    drop(first);
+    let counts = collect(listener, answers).await;
+    running.await.unwrap();
+    assert_eq!(counts, [8, 8]);
+    assert_eq!(spans.counted(Fate::Sent), 1);
+    assert!(
+        begun.elapsed() < limits::FINISH_TIMEOUT,
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_is_not_there_costs_spans_only() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
