@@ -24,7 +24,9 @@ use super::output::{CliError, Output, json_text};
 pub(super) enum Deny {
     /// Deny a certificate of an uploaded CA, as if it were revoked
     Add {
-        /// A PEM file, a serial number, or the SHA-256 fingerprint of a certificate in the access log
+        /// A PEM file, a serial number, or a SHA-256 fingerprint. The last one is looked up in the access log,
+        /// which has to be a file in JSON with the fields client_cert.fingerprint_sha256, client_cert.issuer and
+        /// client_cert.serial, as it is by default
         #[arg(value_name = "CERTIFICATE")]
         certificate: String,
         /// The uploaded CA's id or name [default: the one that has issued the file's certificate]
@@ -273,7 +275,7 @@ fn by_fingerprint(
     let issuer = str_of(&seen, "issuer");
     if issuer.is_empty() || str_of(&seen, "serial").is_empty() {
         return Err(unknown(
-            "the access log does not say them (`log.access.fields` leaves them out)".into(),
+            "the access log's last line about it does not say them".into(),
         ));
     }
     let is_issuer = |one: &X509| pem::subject(one) == issuer;

@@ -24,15 +24,8 @@ impl Explain {
     pub(super) fn run(&self, json: bool) -> Output {
         let mut found = admin::explain::all();
         if let Some(word) = &self.word {
-            let near = suggest(word, found.iter().map(|one| one.word));
+            must_be_known(word)?;
             found.retain(|one| one.word == word);
-            if found.is_empty() {
-                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-                let word = word.escape_debug();
-                return Err(CliError::Failed(format!(
-                    "there is no reason `{word}`; {near}`postern explain` lists every one"
-                )));
-            }
         }
         if json {
             let rows: Vec<_> = found
@@ -63,6 +56,20 @@ impl Explain {
         }
         Ok(text)
     }
+}
+
+/// Refuses a word that is no reason of anything.
+pub(super) fn must_be_known(word: &str) -> Result<(), CliError> {
+    let all = admin::explain::all();
+    if all.iter().any(|one| one.word == word) {
+        return Ok(());
+    }
+    let near = suggest(word, all.iter().map(|one| one.word));
+    let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    let word = word.escape_debug();
+    Err(CliError::Failed(format!(
+        "there is no reason `{word}`; {near}`postern explain` lists every one"
+    )))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::client::names::{OWN, str_of};
+use super::explain::must_be_known;
 use super::output::{CliError, Output};
 use crate::limits::ACCESS_LOG_LINE_BYTES_READ;
 
@@ -56,6 +57,9 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn run(self, client: impl FnOnce() -> Result<Client, CliError>) -> Output {
+        if let Some(reason) = &self.reason {
+            must_be_known(reason)?;
+        }
         let place = match &self.file {
             Some(file) => file.display().to_string(),
             None => {
@@ -269,12 +273,33 @@ fn setting(client: &Client, key: &str) -> Result<String, CliError> {
     Ok(str_of(&setting, "value").to_owned())
 }
 
-/// What the end of the access log's file last said of the client certificate with this SHA-256.
+/// What the end of the access log's file last said of the client certificate with this SHA-256: its issuer
+/// and its serial number.
 pub(super) fn last_of_certificate(client: &Client, print: &str) -> Result<Option<Value>, CliError> {
     let place = setting(client, "log.access")?;
     if matches!(place.as_str(), "off" | "stdout" | "stderr") {
         let why = format!("the access log (log.access = {place}) is no file");
         return Err(CliError::Failed(why));
+    }
+    let format = setting(client, "log.access.format")?;
+    if format != "json" {
+        let why = format!(
+            "lines of the format `{format}` say a certificate's fingerprint, and neither issuer nor serial \
+             number (log.access.format)"
+        );
+        return Err(CliError::Failed(why));
+    }
+    let fields = setting(client, "log.access.fields")?;
+    let fields: LogFields = fields.parse().unwrap_or(LogFields::ALL);
+    for field in [
+        LogField::CertFingerprint,
+        LogField::CertIssuer,
+        LogField::CertSerial,
+    ] {
+        if !fields.has(field) {
+            let why = format!("`{}` is not logged (log.access.fields)", field.as_str());
+            return Err(CliError::Failed(why));
+        }
     }
     let path = Path::new(&place);
     let failed = |why: std::io::Error| CliError::Failed(format!("{place}: {why}"));
@@ -419,6 +444,14 @@ mod tests {
         }
         let many = (0..5).map(|n| format!("{{\"host\":\"{n}\"}}"));
         assert_eq!(log(|_| {}).last(many).len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_reason_is_refused_before_anything_is_read() {
+        let wrong = log(|log| log.reason = Some("revokd".into()));
+        let never = || -> Result<Client, CliError> { panic!("nobody is asked") };
+        let why = wrong.run(never).unwrap_err().to_string();
+        assert!(why.contains("did you mean `revoked`?"), "{why}");
     }
 
     #[test]

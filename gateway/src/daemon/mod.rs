@@ -25,7 +25,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use rustix::process::{
@@ -154,6 +154,7 @@ pub fn predecessor() -> Result<Option<Predecessor<Offered>>, PredecessorError> {
 /// See [`StartError`].
 pub fn run(loaded: Loaded, predecessor: Option<Predecessor<Offered>>) -> Result<Ended, StartError> {
     keep_keys_out_of_core_dumps();
+    be_called_postern();
     let voice = predecessor.as_ref().map(Predecessor::voice).transpose();
     let voice = voice.map_err(|error| StartError::System("the channel of the upgrade", error))?;
     let sources = Some(loaded.sources);
@@ -227,6 +228,14 @@ fn keep_keys_out_of_core_dumps() {
             "core dumps could not be switched off ({why}): one would hold private keys; set \
              LimitCORE=0 for the service (`ulimit -c 0` in a shell)"
         );
+    }
+}
+
+/// A process that was started as `/proc/self/exe`, to take over after a reload, would be called `exe` by `ps`,
+/// `top` and `pgrep`.
+fn be_called_postern() {
+    if let Err(why) = rustix::thread::set_name(c"postern") {
+        tracing::debug!(%why, "the process keeps its name");
     }
 }
 
@@ -425,6 +434,7 @@ fn start(
         events,
         upgrades: upgrades.clone(),
         started: SystemTime::now(),
+        begun: Instant::now(),
     };
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;

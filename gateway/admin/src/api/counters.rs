@@ -26,7 +26,7 @@ pub(crate) async fn show(State(context): Shared) -> Response {
     let mut shown = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "uptime_seconds": context.started().elapsed().unwrap_or_default().as_secs_f64(),
+        "uptime_seconds": context.uptime().as_secs_f64(),
         "ready": context.workers().ready(),
         "draining": status.draining,
         "generation": snapshot.generation,

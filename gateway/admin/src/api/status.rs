@@ -25,7 +25,7 @@ pub(crate) async fn show(State(context): Shared) -> Response {
     envelope::result(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "uptime_seconds": context.started().elapsed().unwrap_or_default().as_secs(),
+        "uptime_seconds": context.uptime().as_secs(),
         "ready": context.workers().ready(),
         "draining": status.draining,
         "workers": status.workers,

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::StatusCode;
 
@@ -62,8 +62,10 @@ pub struct State {
     pub events: Arc<Events>,
     /// Upgrades that are asked for, and the last one.
     pub upgrades: Arc<Upgrades>,
-    /// When the process started.
+    /// When the process started, for people.
     pub started: SystemTime,
+    /// The same, by a clock that nobody sets.
+    pub begun: Instant,
 }
 
 /// Who makes a request.
@@ -219,6 +221,11 @@ impl Context {
     /// When the process started.
     pub(crate) fn started(&self) -> SystemTime {
         self.state.started
+    }
+
+    /// For how long the process has run.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.state.begun.elapsed()
     }
 
     /// Where a browser on this machine finds the dashboard: nowhere without a TCP listener.
