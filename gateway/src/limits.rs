@@ -47,6 +47,8 @@ pub const FORMER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// For which an upgrade waits until replaced processes have taken what they are told. One that has not is
 /// given up, since nobody would know what it goes on with: as long as a revocation may take.
 pub const FORMER_SETTLE_WAIT: Duration = Duration::from_secs(1);
+/// How often a replaced process looks whether the system's CA bundle has changed.
+pub const FORMER_CAS_LOOK: Duration = Duration::from_secs(2);
 /// How long a replaced process goes on without hearing of changes: as long as a revocation may take.
 pub const SUCCESSOR_LOST_GRACE: Duration = Duration::from_secs(1);
 /// Connections of a replaced process on which nothing is under way may have one more request for this

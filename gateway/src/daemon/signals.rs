@@ -9,8 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::reload::reload;
-use super::upgrade::following::follow;
-use super::upgrade::{Channel, Estate, Leash, upgrade};
+use super::upgrade::following::{follow, read_system_cas};
+use super::upgrade::{Channel, Estate, Leash, OWN_BINARY, upgrade};
 use super::{Ended, StartError, service};
 use crate::limits::{DRAIN_REST_PART, SUCCESSOR_LOST_GRACE};
 use admin::{AdminTls, Asked};
@@ -86,7 +86,7 @@ pub(super) async fn wait(
                 };
                 service::ready("serving");
                 // What is at this process's path may be another version by now, which nobody asked for.
-                let own = Some(PathBuf::from("/proc/self/exe"));
+                let own = Some(PathBuf::from(OWN_BINARY));
                 if takes_a_process && let Err(why) = estate.upgrades.begin(own) {
                     tracing::warn!(%why, "what takes a new process waits for the next start or SIGHUP");
                 }
@@ -157,6 +157,7 @@ pub(super) async fn step_back(signals: &mut Signals, estate: &Estate, channel: C
     );
     let press_at = begun + patience / DRAIN_REST_PART;
     let mut following = pin!(follow(channel, estate.control.clone()));
+    let mut reading_cas = pin!(read_system_cas(estate.control.clone()));
     let (mut is_pressing, mut is_lost, mut is_told) = (false, false, false);
     loop {
         if estate.workers.has_ended() {
@@ -180,6 +181,7 @@ pub(super) async fn step_back(signals: &mut Signals, estate: &Estate, channel: C
                 estate.workers.drain();
                 deadline = deadline.min(Instant::now() + SUCCESSOR_LOST_GRACE);
             }
+            never = &mut reading_cas => match never {},
             () = signals.stop() => {
                 if is_told {
                     return Ended::Cut;

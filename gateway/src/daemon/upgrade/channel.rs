@@ -1,7 +1,7 @@
 //! The channel between the old and the new process: a unix socket pair that carries frames, and
 //! descriptors with them (SCM_RIGHTS of unix(7)).
 //!
-//! Blocking, with a time for each frame; both processes have nothing else to do on the thread that
+//! Blocking, with a time for each frame, whatever pieces it comes in; both processes have nothing else to do on the thread that
 //! waits. What frames mean is [`messages`](super::messages)'s.
 //!
 //! ```text
@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -35,6 +35,27 @@ vocabulary::words! {
         Tickets = "tickets",
         /// A change that is durable.
         Transaction = "transaction",
+    }
+}
+
+/// Bytes that a frame is read in at a time: what it says of its size takes no memory before it comes.
+const PIECE: usize = 64 * 1024;
+
+/// When a frame has to be over, whatever pieces it comes in.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Instant);
+
+impl Deadline {
+    fn after(patience: Duration) -> Self {
+        Self(Instant::now() + patience)
+    }
+
+    fn left(self) -> io::Result<Option<Duration>> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(Some(left))
     }
 }
 
@@ -127,14 +148,14 @@ impl Channel {
         descriptors: &[BorrowedFd<'_>],
         patience: Duration,
     ) -> io::Result<()> {
-        self.0.set_write_timeout(Some(patience))?;
+        let deadline = Deadline::after(patience);
         let head = Head {
             kind,
             bytes: bytes.len(),
             descriptors: descriptors.len(),
         };
-        self.0.write_all(&head.encode()?)?;
-        self.0.write_all(bytes)?;
+        self.write(&head.encode()?, deadline)?;
+        self.write(bytes, deadline)?;
         for group in descriptors.chunks(GROUP) {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(GROUP))];
             let mut control = SendAncillaryBuffer::new(&mut space);
@@ -142,6 +163,7 @@ impl Channel {
                 return Err(ErrorKind::InvalidInput.into());
             }
             let byte = [IoSlice::new(&[0])];
+            self.0.set_write_timeout(deadline.left()?)?;
             sendmsg(&self.0, &byte, &mut control, SendFlags::NOSIGNAL)?;
         }
         Ok(())
@@ -152,18 +174,22 @@ impl Channel {
     /// # Errors
     /// The other end is gone, says nothing in time, or sends what is no frame.
     pub(super) fn receive(&mut self, patience: Duration) -> io::Result<Frame> {
-        self.0.set_read_timeout(Some(patience))?;
+        let deadline = Deadline::after(patience);
         let mut head = [0; HEAD];
-        self.0.read_exact(&mut head)?;
+        self.read(&mut head, deadline)?;
         let head = Head::decode(head)?;
-        let mut bytes = Vec::new();
-        let taken = (&self.0).take(head.bytes as u64).read_to_end(&mut bytes)?;
-        if taken != head.bytes {
-            return Err(ErrorKind::UnexpectedEof.into());
+        // Where keys grew, a copy of them would stay behind in memory; they are a few bytes.
+        let mut bytes = Vec::with_capacity(head.bytes.min(PIECE));
+        while bytes.len() < head.bytes {
+            let from = bytes.len();
+            bytes.resize(head.bytes.min(from + PIECE), 0);
+            let (_, piece) = bytes.split_at_mut(from);
+            self.read(piece, deadline)?;
         }
         let mut descriptors = Vec::with_capacity(head.descriptors);
         while descriptors.len() < head.descriptors {
             let before = descriptors.len();
+            self.0.set_read_timeout(deadline.left()?)?;
             self.receive_group(&mut descriptors)?;
             if descriptors.len() == before {
                 let why = "descriptors did not come";
@@ -175,6 +201,32 @@ impl Channel {
             bytes,
             descriptors,
         })
+    }
+
+    fn write(&self, mut bytes: &[u8], deadline: Deadline) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.0.set_write_timeout(deadline.left()?)?;
+            match (&self.0).write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = bytes.split_at(count).1,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, mut into: &mut [u8], deadline: Deadline) -> io::Result<()> {
+        while !into.is_empty() {
+            self.0.set_read_timeout(deadline.left()?)?;
+            match (&self.0).read(into) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => into = into.split_at_mut(count).1,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn receive_group(&mut self, descriptors: &mut Vec<OwnedFd>) -> io::Result<()> {
@@ -252,6 +304,60 @@ mod tests {
         let late = other.receive(Duration::from_millis(1)).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::WouldBlock);
         drop(one);
+    }
+
+    #[test]
+    fn a_frame_in_small_pieces_has_no_more_time_than_a_whole_one() {
+        let (mut one, mut other) = Channel::pair().unwrap();
+        let head = Head {
+            kind: Kind::Message,
+            bytes: 1_000,
+            descriptors: 0,
+        };
+        let sending = std::thread::spawn(move || {
+            one.0.write_all(&head.encode().unwrap()).unwrap();
+            // Until nobody listens any more.
+            while one.0.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let begun = Instant::now();
+        let late = other.receive(Duration::from_millis(200)).unwrap_err();
+        assert!(
+            matches!(late.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            "{late}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        drop(other);
+        sending.join().unwrap();
+        // And one that nobody takes.
+        let (mut one, other) = Channel::pair().unwrap();
+        let much = vec![0; UPGRADE_FRAME_BYTES_MAX];
+        let patience = Duration::from_millis(200);
+        let begun = Instant::now();
+        let taking = std::thread::spawn(move || {
+            while (&other.0).read(&mut [0; 512]).is_ok_and(|count| count > 0) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let late = one.send(Kind::Message, &much, &[], patience).unwrap_err();
+        assert!(
+            matches!(late.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            "{late}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        drop(one);
+        taking.join().unwrap();
+    }
+
+    #[test]
+    fn keys_leave_no_copy_where_they_grew() {
+        let (mut one, mut other) = Channel::pair().unwrap();
+        let keys = vec![7; 112];
+        one.send(Kind::Tickets, &keys, &[], PATIENCE).unwrap();
+        let frame = other.receive(PATIENCE).unwrap();
+        assert_eq!(frame.bytes, keys);
+        assert_eq!(frame.bytes.capacity(), keys.len(), "nothing was moved");
     }
 
     fn tempfile() -> std::fs::File {

@@ -4,13 +4,16 @@
 //! put into force, following ends, and whoever follows has to end its connections: it would go on with
 //! stale trust.
 
+use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use tokio::io::AsyncReadExt as _;
+use tokio::time::MissedTickBehavior;
 
 use super::channel::{Channel, HEAD, Head, Kind};
-use control::{Control, FollowError, Transaction, TransactionError};
+use crate::limits::FORMER_CAS_LOOK;
+use control::{ChangeError, Control, FollowError, Transaction, TransactionError};
 
 /// Why nothing more is heard.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +37,41 @@ pub(in crate::daemon) async fn follow(channel: Channel, control: Arc<Control>) -
     }
 }
 
-async fn run(
-    channel: Channel,
-    control: Arc<Control>,
-) -> Result<std::convert::Infallible, FollowingEnd> {
+/// Reads the system's CA bundle again and again: SIGHUP goes to the new process, which has no word for it.
+/// Origins are reached by what it has now.
+pub(in crate::daemon) async fn read_system_cas(control: Arc<Control>) -> Infallible {
+    again_and_again(move || control.read_system_cas()).await
+}
+
+async fn again_and_again(
+    read: impl Fn() -> Result<bool, ChangeError> + Clone + Send + 'static,
+) -> Infallible {
+    let mut look = tokio::time::interval(FORMER_CAS_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut complained = false;
+    loop {
+        look.tick().await;
+        let why = match tokio::task::spawn_blocking(read.clone()).await {
+            Ok(Ok(has_changed)) => {
+                if has_changed {
+                    tracing::info!("origins are verified by what the system's CA bundle has now");
+                }
+                complained = false;
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut complained, true) {
+            tracing::error!(
+                why,
+                "origins are verified by the system's CA bundle as it was"
+            );
+        }
+    }
+}
+
+async fn run(channel: Channel, control: Arc<Control>) -> Result<Infallible, FollowingEnd> {
     let stream = channel.into_inner();
     stream.set_nonblocking(true)?;
     let mut stream = tokio::net::UnixStream::from_std(stream)?;
@@ -57,5 +91,27 @@ async fn run(
         let followed = tokio::task::spawn_blocking(move || of.follow(&transaction)).await;
         followed.map_err(io::Error::other)??;
         tracing::debug!(revision, "a change of the new process is in force");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bundle_is_read_again_whatever_came_of_it_before() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let read = move || match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(ChangeError::invalid("bundle", "it cannot be read")),
+            1 => panic!("it is broken"),
+            number => Ok(number == 2),
+        };
+        let reading = tokio::spawn(again_and_again(read));
+        while count.load(Ordering::SeqCst) < 5 {
+            tokio::time::sleep(FORMER_CAS_LOOK).await;
+        }
+        reading.abort();
     }
 }

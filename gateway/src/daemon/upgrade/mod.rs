@@ -47,6 +47,9 @@ use fetch::AcmeClient;
 /// In the environment of a process that was started to take over; the value says where the channel is.
 const MARK: &str = "POSTERN_UPGRADE";
 
+/// The binary that runs, whatever is at its path by now.
+pub(super) const OWN_BINARY: &str = "/proc/self/exe";
+
 /// Everything that goes over.
 pub(super) struct Estate {
     pub(super) workers: Arc<Workers>,

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::MARK;
 use super::channel::{Channel, Kind};
 use super::messages::{self, Begin, Handed, Offer, PROTOCOL, Released, Reply, Serve};
+use super::{MARK, OWN_BINARY};
 use crate::limits::{UPGRADE_END_LOOK, UPGRADE_END_WAIT};
 use tls::TicketSecrets;
 
@@ -186,8 +186,15 @@ impl Successor<Started> {
             why,
         };
         let (channel, theirs) = Channel::pair().map_err(failed)?;
-        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-        let child = Command::new(binary)
+        let mut arguments = std::env::args_os();
+        let name = arguments.next();
+        let arguments: Vec<OsString> = arguments.collect();
+        let mut command = Command::new(binary);
+        if let Some(name) = name.filter(|_| binary == Path::new(OWN_BINARY)) {
+            // What people and `pgrep` look for.
+            command.arg0(name);
+        }
+        let child = command
             .args(arguments)
             .env(MARK, "stdin")
             // It would be of the old process.
