@@ -170,6 +170,22 @@ async fn a_certificate_is_denied_by_whatever_it_is_called() {
         let said = cli(&arguments).failed(code);
         assert!(said.contains(why), "{arguments:?}: {said}");
     }
+    // What the log is not asked for it cannot say, which is said.
+    for (setting, why) in [
+        (
+            "log.access.fields=default,-client_cert.fingerprint_sha256",
+            "`client_cert.fingerprint_sha256` is not logged",
+        ),
+        (
+            "log.access.fields=default,-client_cert.issuer",
+            "`client_cert.issuer` is not logged",
+        ),
+        ("log.access.format=common", "the format `common`"),
+    ] {
+        drop(world.gateway.cli(&["sysctl", "-w", setting]).ok());
+        let said = cli(&[&print(&by_print)]).failed(1);
+        assert!(said.contains(why), "{setting}: {said}");
+    }
     // A document has them, one without them leaves them alone, and an empty list takes them back.
     let list = world.gateway.cli(&["deny", "list", "--json"]).json();
     assert_eq!(list.as_array().unwrap().len(), 4, "{list}");
