@@ -345,13 +345,13 @@ mod tests {
         let (held, holding) = std::sync::mpsc::channel::<()>();
         runtime.block_on(async {
             // Whatever else is waited for, of which there is too much.
-            let busy = tokio::task::spawn_blocking(move || drop(holding.recv()));
+            let busy = tokio::task::spawn_blocking(move || holding.recv().is_ok());
             let threads = Threads::default();
             let found = threads.look_up("localhost");
             let found = tokio::time::timeout(Duration::from_secs(30), found).await;
             assert!(!found.unwrap().unwrap().is_empty());
             drop(held);
-            busy.await.unwrap();
+            assert!(!busy.await.unwrap(), "it was there all the while");
         });
     }
 

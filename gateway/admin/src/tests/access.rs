@@ -163,7 +163,7 @@ async fn a_token_that_goes_while_its_request_comes_changes_nothing() {
         let mut stream = TcpStream::connect(world.tcp).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         // The head was judged when the gateway waits for the rest.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         world.control.delete_token(token.id).unwrap();
         let before = format!("{:?}", world.control.model());
         stream.write_all(last.as_bytes()).await.unwrap();
@@ -440,7 +440,7 @@ async fn silent_connections_keep_out_only_themselves() {
         let headers = [("authorization", token.as_str())];
         let stream = connect(from).await;
         let answer = exchange(stream, "GET", "/client/v4/zones", Vec::new(), &headers);
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(5), answer).await;
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
         assert_eq!(answer.expect("served at once").status, 200);
     };
     // As many as there are seats, and more: from one address, then from many.

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -68,9 +68,8 @@ impl Gateway {
         fs::create_dir_all(&directory).unwrap();
         let published = Arc::new(Published::default());
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
-        let (upgrades, _nobody) = admin::Upgrades::new(None);
         let state = admin::State {
-            upgrades: Arc::new(upgrades),
+            upgrades: Arc::new(admin::Upgrades::new(None).0),
             lists: fetch::CrlFetcher::new(control.clone()),
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             stapler: fetch::Stapler::new(control.clone(), Default::default),
@@ -89,6 +88,7 @@ impl Gateway {
             plain: Arc::default(),
             events: Events::new(1),
             started: SystemTime::now(),
+            begun: Instant::now(),
         };
         let listen = admin::Listen {
             socket: directory.join("s"),
@@ -103,7 +103,7 @@ impl Gateway {
         let serving = runtime.block_on(admin::serve(listen, state)).unwrap();
         runtime.spawn(serving);
         let client = Client::new(&at(directory.join("s"))).unwrap();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while !client.ready() {
             assert!(
                 start.elapsed().as_secs() < 20,
