@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
 use instant_acme::{BodyWrapper, Error, Problem};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::{Client, RequestError};
 use crate::limits::ACME_NONCES;
@@ -126,17 +126,18 @@ fn new_account(
 ) -> Result<Value, ErrorStack> {
     let public = public_key(key)?;
     // No directory is configured without it.
-    let mut wanted = json!({ "termsOfServiceAgreed": true });
+    let mut wanted = Map::from_iter([("termsOfServiceAgreed".to_owned(), json!(true))]);
     if let Some(mail) = contact {
-        wanted["contact"] = json!([format!("mailto:{mail}")]);
+        wanted.insert("contact".into(), json!([format!("mailto:{mail}")]));
     }
     if let Some(binding) = binding {
         let head = json!({ "alg": "HS256", "kid": binding.id, "url": url });
         let sign = |text: &[u8]| Ok(hmac_sha256(binding.key.reveal(), text)?.to_vec());
-        wanted["externalAccountBinding"] = signed(&head, &public, sign)?;
+        let bound = signed(&head, &public, sign)?;
+        wanted.insert("externalAccountBinding".into(), bound);
     }
     let head = json!({ "alg": "ES256", "jwk": public, "nonce": nonce, "url": url });
-    signed(&head, &wanted, |text| {
+    signed(&head, &Value::Object(wanted), |text| {
         let signature = EcdsaSig::sign(&sha256(text), key)?;
         let halves = [signature.r(), signature.s()].map(|half| half.to_vec_padded(COORDINATE));
         let [r, s] = halves;
