@@ -186,6 +186,9 @@ async fn a_certificate_is_denied_by_whatever_it_is_called() {
         let said = cli(&[&print(&by_print)]).failed(1);
         assert!(said.contains(why), "{setting}: {said}");
     }
+    for setting in ["log.access.fields=default", "log.access.format=json"] {
+        drop(world.gateway.cli(&["sysctl", "-w", setting]).ok());
+    }
     // A document has them, one without them leaves them alone, and an empty list takes them back.
     let list = world.gateway.cli(&["deny", "list", "--json"]).json();
     assert_eq!(list.as_array().unwrap().len(), 4, "{list}");

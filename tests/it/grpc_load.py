@@ -10,6 +10,7 @@ import grpc
 
 address, host, ca, cert, key = sys.argv[1:6]
 over = threading.Event()
+telling = threading.Lock()
 
 
 def read(path):
@@ -46,7 +47,8 @@ def calls():
                 said = f"{error.code()} {error.details()}"
             except AssertionError as error:
                 said = f"another answer: {error}"
-            print(said.replace("\n", " "), flush=True)
+            with telling:
+                print(said.replace("\n", " "), flush=True)
 
 
 threads = [threading.Thread(target=calls) for _ in range(2)]

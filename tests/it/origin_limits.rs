@@ -230,7 +230,7 @@ async fn wait_for_the_connection(
 ) -> String {
     for attempt in 0..100 {
         let client = gateway.client(HOST).from(from).http2().await.unwrap();
-        let target = format!("{path}/{attempt}");
+        let target = format!("{path}/{count}/{attempt}");
         let asked = target.clone();
         let (told, mut answered) = tokio::sync::oneshot::channel();
         answers.spawn(async move {
@@ -281,9 +281,7 @@ async fn clients_take_turns_at_connections() {
         .map(|one| one["target"].clone())
         .collect();
     let place = |path: &String| paths.iter().rposition(|one| one == path.as_str()).unwrap();
-    assert!(place(&greedy[0]) < place(&other), "{paths:?}");
-    assert!(place(&other) < place(&greedy[1]), "{paths:?}");
-    assert!(place(&greedy[1]) < place(&greedy[2]), "{paths:?}");
+    assert!(place(&other) < place(&greedy[2]), "{paths:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use admin::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
@@ -131,6 +131,7 @@ impl World {
                 events: Events::new(1),
                 upgrades: upgrades(),
                 started: SystemTime::now(),
+                begun: Instant::now(),
             };
             // As the gateway has it: one thread that answers everybody.
             let runtime = tokio::runtime::Builder::new_current_thread()
