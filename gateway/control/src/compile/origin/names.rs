@@ -157,7 +157,7 @@ mod tests {
         let keys = |url: &str, confined: bool| -> Vec<u64> {
             let spec = serde_json::json!({ "url": url, "confined": confined });
             let spec: OriginSpec = serde_json::from_value(spec).unwrap();
-            let made = origins(&spec, &Arc::<Reach>::default()).unwrap();
+            let made = origins(&spec, &Arc::<Reach>::default(), None).unwrap();
             let made = names.expand(made.into_iter().map(|one| (one, 1)).collect());
             made.iter().map(|(one, _)| one.key).collect()
         };
