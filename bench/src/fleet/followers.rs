@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::{PATIENCE, READY, TakenAt, log, now};
+use super::{ALL_BUT_ONE, PATIENCE, READY, TakenAt, log, now};
 
 /// Threads on which entries are taken: what one does there is over at once.
 const TAKING_THREADS: usize = 4;
@@ -107,8 +107,11 @@ async fn run(arguments: &FollowerArguments) -> Result<()> {
         standing.wait_for(|now| now.state == State::Current).await?;
     }
     println!("{READY}");
-    for _ in 0..arguments.changes {
+    for change in 1..=arguments.changes {
         is_whole.recv().await.context("the followers are gone")?;
+        if change + 1 == arguments.changes {
+            println!("{ALL_BUT_ONE}");
+        }
     }
     let mut all = Vec::new();
     for (revision, times) in (1..).zip(&tally.times) {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ::fleet::{Digest, Engine, Founding, Head, Log, Settings};
+use ::fleet::{AppendError, Digest, Engine, Founding, Head, Log, Settings};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::time::{ClockId, clock_gettime};
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NAME: &str = "bench";
 /// What the followers say when they have all and are told of what comes.
 const READY: &str = "ready";
+/// What they say when every change but the last has come to all.
+const ALL_BUT_ONE: &str = "all but one";
 /// Where the log begins.
 const BEGIN: Head = Head {
     revision: 0,
@@ -129,6 +131,9 @@ pub struct Run {
     pub relays_bytes: u64,
     /// Memory of the followers' process, in bytes.
     pub followers_bytes: u64,
+    /// From etcd's end, after which it was started at once, until the last follower had a change that was
+    /// made then, in milliseconds.
+    pub back_ms: f64,
 }
 
 /// Everything that `bench fleet` found.
@@ -186,11 +191,11 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         runs: Vec::new(),
     };
     println!(
-        "{:>28} | {:^20} | {:^20} | {:^11} | {:^11} | {:^11} | {:^17} |",
-        "", "to half, ms", "to the last, ms", "etcd", "relays", "followers", "MiB",
+        "{:>28} | {:^20} | {:^20} | {:^11} | {:^11} | {:^11} | {:^17} | {:>5} | {:>6}",
+        "", "to half, ms", "to the last, ms", "etcd", "relays", "followers", "MiB", "", "back",
     );
     println!(
-        "{:>9} {:>9} {:>8} | {:>6} {:>6} {:>6} | {:>6} {:>6} {:>6} | {:>5} {:>5} | {:>5} {:>5} | {:>5} {:>5} | {:>5} {:>5} {:>5} | {:>5}",
+        "{:>9} {:>9} {:>8} | {:>6} {:>6} {:>6} | {:>6} {:>6} {:>6} | {:>5} {:>5} | {:>5} {:>5} | {:>5} {:>5} | {:>5} {:>5} {:>5} | {:>5} | {:>6}",
         "followers",
         "changes/s",
         "append",
@@ -209,7 +214,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         "etcd",
         "relay",
         "foll.",
-        "bytes"
+        "bytes",
+        "ms"
     );
     for followers in arguments.followers.clone() {
         let run = one(&arguments, followers).await?;
@@ -218,7 +224,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
     println!(
         "to half, to the last: from etcd's word that a change is in the log until so many followers have \
-         it; µs and bytes: for a follower and a change"
+         it; µs and bytes: for a follower and a change; back: from etcd's end until the last one has a change \
+         that was made after etcd was started again"
     );
     if let Some(path) = &arguments.json {
         write(path, &serde_json::to_string_pretty(&report)?)?;
@@ -229,7 +236,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 fn line(run: &Run) -> String {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
-        "{:>9} {:>9.1} {:>8.1} | {:>6.1} {:>6.1} {:>6.1} | {:>6.1} {:>6.1} {:>6.1} | {:>5.2} {:>5.0} | {:>5.2} {:>5.0} | {:>5.2} {:>5.0} | {:>5.0} {:>5.0} {:>5.0} | {:>5.0}",
+        "{:>9} {:>9.1} {:>8.1} | {:>6.1} {:>6.1} {:>6.1} | {:>6.1} {:>6.1} {:>6.1} | {:>5.2} {:>5.0} | {:>5.2} {:>5.0} | {:>5.2} {:>5.0} | {:>5.0} {:>5.0} {:>5.0} | {:>5.0} | {:>6.0}",
         run.followers,
         run.rate,
         run.append.p50_ms,
@@ -249,6 +256,7 @@ fn line(run: &Run) -> String {
         mebibytes(run.relays_bytes),
         mebibytes(run.followers_bytes),
         run.wire_bytes,
+        run.back_ms,
     )
 }
 
@@ -257,19 +265,18 @@ async fn one(arguments: &Arguments, followers: u32) -> Result<Run> {
     let directory = Directory::make()?;
     let (clients, peers) = (free_address()?, free_address()?);
     let url = format!("http://{clients}");
-    let mut command = Command::new(&arguments.etcd);
-    command.arg("--data-dir").arg(directory.path().join("etcd"));
-    command.args(["--log-level", "error", "--listen-client-urls", &url]);
-    command.args(["--advertise-client-urls", &url]);
-    let peer = format!("http://{peers}");
-    command.args([
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-    ]);
-    command.args(["--initial-cluster", &format!("default={peer}")]);
-    let etcd = Child::start(command, &directory.path().join("etcd.log"))?;
+    let start = || {
+        let mut command = Command::new(&arguments.etcd);
+        command.arg("--data-dir").arg(directory.path().join("etcd"));
+        command.args(["--log-level", "error", "--listen-client-urls", &url]);
+        command.args(["--advertise-client-urls", &url]);
+        let peer = format!("http://{peers}");
+        command.args(["--listen-peer-urls", &peer]);
+        command.args(["--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &format!("default={peer}")]);
+        Child::start(command, &directory.path().join("etcd.log"))
+    };
+    let etcd = start()?;
     let writer = log(&url, "writer")?;
     let founding = Founding {
         store_format: 1,
@@ -306,7 +313,8 @@ async fn one(arguments: &Arguments, followers: u32) -> Result<Run> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["fleet-followers", "--urls", &urls.join(",")]);
     command.args(["--count", &followers.to_string()]);
-    command.args(["--changes", &changes.to_string()]);
+    // And one after the break.
+    command.args(["--changes", &(changes + 1).to_string()]);
     let mut child = Child::start(command, &said)?;
     wait(&mut child, &said, |text| {
         text.lines().any(|line| line == READY)
@@ -330,9 +338,26 @@ async fn one(arguments: &Arguments, followers: u32) -> Result<Run> {
         made.push((from, now()));
     }
     let elapsed = begun.elapsed();
+    let before_break = |text: &str| text.lines().any(|line| line == ALL_BUT_ONE);
+    wait(&mut child, &said, before_break).await?;
+    let after = (cpu(&etcd), cpu(&child), sent(clients)?, all(&relays));
+    let memory = (machine::memory(etcd.pid())?, machine::memory(child.pid())?);
+    drop(etcd);
+    let broken = Instant::now();
+    let again = start()?;
+    loop {
+        match writer.append(&head, &change).await {
+            // Nobody else writes: it was added, and the answer was lost.
+            Ok(_) | Err(AppendError::Moved) => break,
+            Err(error) if broken.elapsed() > PATIENCE => {
+                bail!("etcd does not come back: {error}\n{}", again.said());
+            }
+            Err(_not_yet) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
     let is_whole = |text: &str| text.lines().any(|line| line.starts_with('['));
     let text = wait(&mut child, &said, is_whole).await?;
-    let after = (cpu(&etcd), cpu(&child), sent(clients)?, all(&relays));
+    let back = broken.elapsed();
     let taken = text
         .lines()
         .find(|line| line.starts_with('['))
@@ -364,12 +389,13 @@ async fn one(arguments: &Arguments, followers: u32) -> Result<Run> {
         relays_us: micros(after.3, before.3),
         follower_us: micros(after.1, before.1),
         wire_bytes: (after.2 - before.2) / each,
-        etcd_bytes: machine::memory(etcd.pid())?,
+        etcd_bytes: memory.0,
         relays_bytes: relays
             .iter()
             .map(|relay| machine::memory(relay.pid()))
             .sum::<Result<u64>>()?,
-        followers_bytes: machine::memory(child.pid())?,
+        followers_bytes: memory.1,
+        back_ms: back.as_secs_f64() * 1e3,
     })
 }
 
