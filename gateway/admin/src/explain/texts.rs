@@ -171,7 +171,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("503", "The request waited for its turn at the origin for as long as `limits` allows", "The same"),
         ],
         RequestError::OriginResponse => &[
-            ("502", "It sent no HTTP, several lengths of one answer, a head larger than `limit.header_bytes` or `limit.header_count` allows, or closed before the head was complete", "The origin's log; its keep-alive time should be longer than `timeout.origin_idle`"),
+            ("502", "It sent no HTTP, several lengths of one answer, a head larger than `limit.header_bytes` or `limit.header_count` allows, or closed before the head was complete", "The origin's log. In TLS 1.3 one that wants another certificate of us, or any, says so only then (`detail` has its alert): `--origin-client-cert`. Its keep-alive time should be longer than `timeout.origin_idle`"),
         ],
         RequestError::OriginStalled => &[
             ("as sent", "It stopped in the middle of its response for `timeout.origin_body`; the response is cut", "Slow origin, or event streams without heartbeats: raise the key"),

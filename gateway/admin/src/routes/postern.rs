@@ -375,7 +375,7 @@ const DOCUMENTS: &[Route] = &[
     .gives(One("Document")),
     route!(POST "/postern/v1/export/private_keys", documents::export_private_keys,
         "export_configuration_with_keys",
-        "Export the configuration with private keys: of managed CAs, server certificates, certificates for origins")
+        "Export the configuration with private keys, those of certificates for origins among them")
     .gives(One("Document")),
     route!(POST "/postern/v1/apply", documents::apply, "apply_configuration",
         "Make the configuration what a document says, in one change")
