@@ -68,7 +68,7 @@ impl Store for MemoryStore {
         Ok(self.held(|held| held.revision))
     }
 
-    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit_as(&self, _expected: u64, next: u64, writes: &[Write]) -> Result<(), StoreError> {
         self.held(|held| {
             for write in writes {
                 let rows = held.rows(write.table);
@@ -77,7 +77,7 @@ impl Store for MemoryStore {
                     None => drop(rows.remove(&write.key)),
                 }
             }
-            held.revision = expected + 1;
+            held.revision = next;
         });
         Ok(())
     }

@@ -12,6 +12,14 @@ pub const REVOKED_AT_ONCE_MAX: usize = 10_000;
 /// Certificates of one uploaded CA that are denied by hand, some 250 bytes each in the CA's record.
 /// Beyond it the next is refused: a CA with more is to publish a list.
 pub const DENIED_OF_CA_MAX: usize = 1_000;
+/// Certificates that are not believed on one edge alone, some 300 bytes each in memory and in one record:
+/// what an incident while the fleet cannot be asked may need. Beyond it the next is refused.
+pub const ALONE_MAX: usize = 10_000;
+/// How often a change of a fleet is tried before who asks is told that others were always first. With
+/// three edges that change all the time one in three tries is the first.
+pub const FLEET_TRIES: usize = 64;
+/// Bytes of a part of a whole state, before it is sealed: below what one value of etcd takes.
+pub const STATE_PART_BYTES: usize = 192 << 10;
 /// Lists of one CA: complete ones and deltas, by issuer and scope.
 pub const CRLS_OF_CA_MAX: usize = 64;
 /// Certificates of issuing CAs that may come along with the lists of one file: each that is new costs

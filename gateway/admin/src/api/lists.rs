@@ -29,7 +29,7 @@ pub(crate) struct Describe {
     description: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Item {
     #[serde(default)]
@@ -42,7 +42,7 @@ pub(crate) struct Item {
     comment: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Hostname {
     url_hostname: String,
@@ -55,7 +55,7 @@ pub(crate) struct Remove {
     items: AtMost<LIST_ITEMS_MAX, ItemId>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct ItemId {
     id: Id,
 }
@@ -257,7 +257,7 @@ pub(crate) async fn remove(
 async fn change(
     at: ChangeInAccount,
     id: Id,
-    change: impl FnOnce(ListKind) -> Result<ItemsChange, ChangeError> + Send + 'static,
+    change: impl FnOnce(ListKind) -> Result<ItemsChange, ChangeError> + Clone + Send + 'static,
 ) -> Result<Response, Fault> {
     at.run(move |control| control.change_items_by(id, change))
         .await?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::change::collected::Collected;
 use crate::change::control::{Shared, Writer};
@@ -22,12 +22,31 @@ use crate::store::{Store, StoreError, Table, Visit, Write};
 type Layer = HashMap<Table, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
 
 /// A store with what the batch wrote above it.
-struct Overlay {
+pub(crate) struct Overlay {
     below: Arc<dyn Store>,
     layer: Mutex<Layer>,
 }
 
 impl Overlay {
+    /// What `below` will be after `writes`.
+    pub(crate) fn over(below: Arc<dyn Store>, writes: &[Write]) -> Self {
+        let overlay = Self {
+            below,
+            layer: Mutex::default(),
+        };
+        overlay.put(writes);
+        overlay
+    }
+
+    fn put(&self, writes: &[Write]) {
+        self.with(|layer| {
+            for write in writes {
+                let table = layer.entry(write.table).or_default();
+                table.insert(write.key.clone(), write.value.clone());
+            }
+        });
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Layer) -> T) -> T {
         work(&mut self.layer.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -38,13 +57,8 @@ impl Store for Overlay {
         self.below.revision()
     }
 
-    fn commit(&self, _expected: u64, writes: &[Write]) -> Result<(), StoreError> {
-        self.with(|layer| {
-            for write in writes {
-                let table = layer.entry(write.table).or_default();
-                table.insert(write.key.clone(), write.value.clone());
-            }
-        });
+    fn commit_as(&self, _expected: u64, _next: u64, writes: &[Write]) -> Result<(), StoreError> {
+        self.put(writes);
         Ok(())
     }
 
@@ -132,13 +146,10 @@ impl<A: Changes> Control<A> {
     /// Whatever `work` answers, and what [`Control::change`] refuses.
     pub(crate) fn batch<T>(
         &self,
-        work: impl FnOnce(&Control) -> Result<T, ChangeError>,
+        work: impl FnOnce(&Control) -> Result<T, ChangeError> + Clone,
     ) -> Result<T, ChangeError> {
         self.change(|draft| {
-            let overlay = Arc::new(Overlay {
-                below: self.shared.store.clone(),
-                layer: Mutex::default(),
-            });
+            let overlay = Arc::new(Overlay::over(self.shared.store.clone(), &[]));
             let mut model = draft.model.clone();
             model.revision -= 1;
             let shared = &self.shared;
@@ -146,6 +157,7 @@ impl<A: Changes> Control<A> {
                 store: overlay.clone(),
                 seal: shared.seal.clone(),
                 model: ArcSwap::from_pointee(model),
+                membership: ArcSwapOption::empty(),
                 index: shared.index.clone(),
                 published: shared.published.clone(),
                 writer: Mutex::new(Writer {
@@ -154,6 +166,7 @@ impl<A: Changes> Control<A> {
                     default_host: None,
                     stale: false,
                     following: None,
+                    member: None,
                 }),
                 geo: shared.geo.load_full().into(),
                 reach: ArcSwap::new(shared.reach.load_full()),

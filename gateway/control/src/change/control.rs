@@ -17,12 +17,16 @@ use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, OpenError};
 use crate::change::following::{Fed, Feed};
 use crate::change::intent::Intent;
+use crate::change::member::Member;
 use crate::compile::origin::names::Names;
 use crate::compile::{Parts, Staples, compile};
+use crate::limits::FLEET_TRIES;
 use crate::model::Model;
 use crate::model::moment::Moment;
 use crate::model::revocation::CrlFileOutcomes;
 use crate::store::certificate_index::Index;
+use crate::store::ledger::LedgerError;
+use crate::store::membership::Membership;
 use crate::store::orders::Orders;
 use crate::store::seal::Seal;
 use crate::store::transaction::Transaction;
@@ -56,6 +60,8 @@ pub(crate) struct Writer {
     pub(crate) stale: bool,
     /// Another process has the store, and makes the changes.
     pub(crate) following: Option<Orders>,
+    /// The store is one of a fleet's.
+    pub(crate) member: Option<Member>,
 }
 
 /// A handle of the control plane of one gateway. What it may do is `A`: one that reads has no way to
@@ -94,7 +100,7 @@ pub(crate) struct Shared {
     pub(crate) seal: Arc<Seal>,
     /// Not for operations: those that read get it from [`Control::model`], those that change from
     /// their draft.
-    pub(in crate::change) model: ArcSwap<Model>,
+    pub(crate) model: ArcSwap<Model>,
     pub(crate) index: Arc<RwLock<Index>>,
     pub(crate) published: Arc<Published>,
     pub(crate) writer: Mutex<Writer>,
@@ -108,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) write_failures: AtomicU64,
     /// What became of the files that are watched for revocation lists.
     pub(crate) crl_files: Arc<Mutex<CrlFileOutcomes>>,
+    /// Which fleet the store belongs to, for those who do not want to wait for a change.
+    pub(crate) membership: ArcSwapOption<Membership>,
     /// Who is told of changes once they are durable.
     pub(crate) feed: OnceLock<Feed>,
     /// Only in a shadow: gathers what its operations do instead of committing it.
@@ -183,12 +191,16 @@ impl Control {
             &seal,
             &Parts::with_reach(reach.clone()),
         )?;
+        let member = Member::of(store.as_ref())?;
         published.publish(snapshot, Instant::now());
         Ok(Arc::new(Self::of(
             Shared {
                 store: store.into(),
                 seal: Arc::new(seal),
                 model: ArcSwap::from_pointee(model),
+                membership: ArcSwapOption::from_pointee(
+                    member.as_ref().map(|member| member.membership.clone()),
+                ),
                 index: Arc::new(RwLock::new(index)),
                 published,
                 writer: Mutex::new(Writer {
@@ -197,6 +209,7 @@ impl Control {
                     default_host,
                     stale: false,
                     following: None,
+                    member,
                 }),
                 geo: ArcSwapOption::empty(),
                 reach: ArcSwap::new(reach),
@@ -345,6 +358,10 @@ impl<A> Clone for Control<A> {
 }
 
 impl<A> Control<A> {
+    pub(crate) fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
     fn handle<B>(&self, intent: Intent) -> Control<B> {
         Control {
             shared: self.shared.clone(),
@@ -411,9 +428,12 @@ impl<A: Reads> Control<A> {
 
 impl Shared {
     /// Takes over what the store has.
-    pub(in crate::change) fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
-        let (model, index) = load::load(self.store.as_ref())?;
-        if model.revision != self.model.load().revision {
+    pub(crate) fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
+        let (mut model, index) = load::load(self.store.as_ref())?;
+        let known = self.model.load();
+        if model.revision != known.revision {
+            // Connections have been judged by what was there, whatever its number is.
+            model.trust_epoch = model.trust_epoch.max(known.trust_epoch + 1);
             let host = writer.default_host.as_ref();
             let fresh = Parts::with_what_was_learnt_of(&writer.parts);
             let (snapshot, parts) = compile(&model, host, &self.seal, &fresh)?;
@@ -423,6 +443,14 @@ impl Shared {
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
             self.model.store(Arc::new(model));
         }
+        writer.member = match (Member::of(self.store.as_ref())?, writer.member.take()) {
+            (Some(found), Some(before)) => Some(Member {
+                ledger: before.ledger,
+                ..found
+            }),
+            (found, _) => found,
+        };
+        self.show_membership(writer);
         writer.stale = false;
         Ok(())
     }
@@ -447,8 +475,13 @@ impl Shared {
         }
     }
 
+    /// Counts a change that the store did not take.
+    pub(crate) fn note_write_failure(&self) {
+        self.write_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Tells those who follow.
-    fn feed(&self, fed: Fed<'_>) {
+    pub(crate) fn feed(&self, fed: Fed<'_>) {
         if let Some(feed) = self.feed.get() {
             feed(fed);
         }
@@ -456,7 +489,7 @@ impl Shared {
 
     /// Has workers take a snapshot. Idle connections to addresses that no origin has any more are let go
     /// of, and limits of origins hold.
-    pub(in crate::change) fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
+    pub(crate) fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
         self.published.publish(snapshot, Instant::now());
         writer.parts.retire_addresses(&parts);
         parts.open_gates(&writer.parts);
@@ -481,21 +514,43 @@ impl<A: Changes> Control<A> {
     /// it: no change is made by a token that is gone. `work` validates and writes into the draft; an error
     /// from it, from compiling or from the store leaves everything as it was. When this returns
     /// `Ok`, the change is durable and, where it concerns the data path, published.
+    ///
+    /// In a fleet it begins with what others have changed, and begins again when another edge was first.
     pub(crate) fn change<T>(
         &self,
-        work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
+        work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError> + Clone,
     ) -> Result<T, ChangeError> {
         let shared = &*self.shared;
         if let Some(batch) = &shared.batch {
             return batch.step(shared, &self.intent, work);
         }
-        let mut writer = shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
+        for _ in 0..FLEET_TRIES {
+            let mut writer = shared.lock();
+            if writer.following.is_some() {
+                return Err(StoreError::HandedOver.into());
+            }
+            if writer.stale {
+                shared.reload(&mut writer)?;
+            }
+            if writer.member.is_none() {
+                return self.change_once(&mut writer, work);
+            }
+            shared.catch_up(&mut writer)?;
+            match self.change_once(&mut writer, work.clone()) {
+                Err(ChangeError::Store(StoreError::Ledger(LedgerError::Moved))) => {}
+                outcome => return outcome,
+            }
         }
-        if writer.stale {
-            shared.reload(&mut writer)?;
-        }
+        Err(StoreError::from(LedgerError::Moved).into())
+    }
+
+    /// One try of a change, on what is there.
+    fn change_once<T>(
+        &self,
+        writer: &mut Writer,
+        work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let shared = &*self.shared;
         let mut draft = Draft::new(shared, &shared.model.load(), &self.intent);
         self.intent.check(&draft.model, draft.now)?;
         let answer = work(&mut draft)?;
@@ -518,20 +573,14 @@ impl<A: Changes> Control<A> {
         if intent.dry_run {
             return Ok(answer);
         }
-        let stored = shared.store.commit(done.model.revision - 1, &done.writes);
-        if let Err(error) = stored {
-            // Whether it is on the disk is unknown: the next change looks.
-            writer.stale = true;
-            shared.write_failures.fetch_add(1, Ordering::Relaxed);
-            return Err(error.into());
-        }
         let transaction = Transaction {
             revision: done.model.revision,
             writes: done.writes,
         };
+        shared.make_durable(writer, &transaction)?;
         shared.feed(Fed::Transaction(&transaction));
         if let Some((snapshot, parts)) = compiled {
-            shared.publish(&mut writer, snapshot, parts);
+            shared.publish(writer, snapshot, parts);
         }
         shared
             .index
@@ -558,12 +607,16 @@ impl<A: Changes> Control<A> {
     /// A change of which a costly part is prepared before other changes have to wait for it.
     /// `basis` is all that the preparation rests on. When it is another in the draft, what was
     /// prepared is thrown away and prepared anew.
-    pub(crate) fn change_prepared<B: PartialEq, P, T>(
+    pub(crate) fn change_prepared<B, P, T>(
         &self,
         basis: impl Fn(&Model) -> Result<B, ChangeError>,
         prepare: impl Fn(&B) -> Result<P, ChangeError>,
-        work: impl FnOnce(&mut Draft<'_>, B, P) -> Result<T, ChangeError>,
-    ) -> Result<T, ChangeError> {
+        work: impl FnOnce(&mut Draft<'_>, B, P) -> Result<T, ChangeError> + Clone,
+    ) -> Result<T, ChangeError>
+    where
+        B: PartialEq + Clone,
+        P: Clone,
+    {
         let before = basis(&self.shared.model.load())?;
         let prepared = prepare(&before)?;
         self.change(|draft| {

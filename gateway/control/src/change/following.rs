@@ -50,6 +50,21 @@ pub enum FollowError {
     Compile(#[from] CompileError),
 }
 
+impl From<FollowError> for ChangeError {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Store(error) => error.into(),
+            FollowError::Compile(error) => error.into(),
+            FollowError::Gap { known, found } => StoreError::Moved {
+                expected: known + 1,
+                found,
+            }
+            .into(),
+            FollowError::NotFollowing => StoreError::HandedOver.into(),
+        }
+    }
+}
+
 impl Shared {
     /// Has connections of this process verified again.
     pub(crate) fn move_trust_here(&self) -> Result<(), ChangeError> {

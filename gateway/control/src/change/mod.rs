@@ -11,6 +11,7 @@ pub(crate) mod draft;
 pub(crate) mod error;
 pub(crate) mod following;
 pub(crate) mod intent;
+pub(crate) mod member;
 pub(crate) mod revocation_lists;
 pub(crate) mod rulesets;
 

@@ -487,7 +487,7 @@ pub(crate) fn compile(
             continue;
         }
         let anchors = anchors(model, &lookup, record);
-        let authorities = anchors.iter().map(|(id, _)| *id).collect();
+        let authorities = anchors.iter().map(|(id, ..)| *id).collect();
         let trust = trust(model, record, anchors, last, &mut parts)?;
         let key = SiteKey {
             certificates: certificates

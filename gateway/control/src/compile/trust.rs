@@ -11,8 +11,9 @@ use crate::model::{HostRecord, Model};
 use tls::{Anchor, Answers, CrlPolicy, CrlSet, Responder, Trust};
 use vocabulary::settings::MtlsMode;
 
-/// Everything a [`Trust`] depends on: its CAs and the revision of each one's revocations.
-pub(super) type TrustKey = Vec<(Uuid, u64)>;
+/// Everything a [`Trust`] depends on: its CAs, the revision of each one's revocations, and the generation of
+/// what holds of it on this edge alone.
+pub(super) type TrustKey = Vec<(Uuid, u64, u64)>;
 
 /// The CAs of a host with the revision of their revocations. A host that asks for no certificates
 /// still gets its zone's managed CAs, so that a CA set is never empty by accident.
@@ -28,7 +29,7 @@ pub(super) fn anchors(model: &Model, lookup: &Lookup<'_>, host: &HostRecord) -> 
     };
     believed
         .iter()
-        .map(|ca| (ca.id, revision(&ca.id)))
+        .map(|ca| (ca.id, revision(&ca.id), model.alone.generation_of(ca.id)))
         .collect()
 }
 
@@ -49,17 +50,22 @@ pub(super) fn trust(
         return Ok(trust);
     }
     let mut set = Vec::with_capacity(key.len());
-    for (id, _) in &key {
+    for (id, ..) in &key {
         let unreadable = || CompileError::Authority(*id);
         let authority = model.authorities.get(id).ok_or_else(unreadable)?;
         let bundle = authority.certificates().map_err(|_not_pem| unreadable())?;
-        let revoked = model
+        let mut revoked = model
             .revoked
             .get(id)
             .map(|r| r.serials.clone())
             .unwrap_or_default();
+        let mut alone = model.alone.revoked(*id).peekable();
+        if alone.peek().is_some() {
+            Arc::make_mut(&mut revoked).extend(alone);
+        }
         let lists = crl_set(model, *id);
-        let denied = authority.denied.iter().map(DeniedCertificate::key);
+        let denied = authority.denied.iter().chain(model.alone.denied(*id));
+        let denied = denied.map(DeniedCertificate::key);
         // A record that cannot be read back must not become one that is forgotten.
         let denied = denied.collect::<Option<HashSet<_>>>();
         let denied = Arc::new(denied.ok_or_else(unreadable)?);

@@ -13,6 +13,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// Bytes of any number of pairs of digits.
+#[must_use]
+pub(crate) fn unhex_any(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair| std::str::from_utf8(pair).ok().and_then(unhex::<1>);
+    pairs.map(|pair| byte(pair).map(|[byte]| byte)).collect()
+}
+
 /// Bytes of as many pairs of digits.
 #[must_use]
 pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

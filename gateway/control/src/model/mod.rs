@@ -6,6 +6,7 @@
 //! data path needs of them: the revoked serials.
 
 pub(crate) mod acme;
+pub(crate) mod alone;
 pub(crate) mod authority;
 pub(crate) mod client_certificate;
 pub(crate) mod hex;
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::acme::{AcmeAccount, AcmeOrder, AcmeProof, LeftOrder};
+use self::alone::Alone;
 pub use self::authority::{Authority, AuthorityKind, AuthoritySet};
 pub use self::host::HostRecord;
 use self::id::{Id, Uuid};
@@ -43,6 +45,7 @@ pub use self::origin::{
 pub use self::origin_certificate::{BroughtKey, OriginCertificate, OriginCertificatePatch};
 use self::revocation::{CrlRecord, Revoked};
 pub use self::ruleset::{Phase, RuleRecord, Ruleset};
+use self::secret::Sealed;
 pub use self::server_certificate::{ServerCertificate, ServerCertificateSource, ServerKey};
 use self::token::Token;
 pub use self::zone::Zone;
@@ -88,6 +91,10 @@ pub struct Model {
     pub acme_orders: Arc<BTreeMap<HostName, Arc<AcmeOrder>>>,
     /// Revocation lists, by CA.
     pub crls: Arc<BTreeMap<Uuid, CrlRecord>>,
+    /// The keys of session tickets, sealed, when they are a fleet's.
+    pub ticket_keys: Option<Arc<Sealed>>,
+    /// Whom this edge alone does not believe.
+    pub alone: Arc<Alone>,
 }
 
 impl Model {
@@ -110,6 +117,8 @@ impl Model {
             acme_accounts: Arc::default(),
             acme_orders: Arc::default(),
             crls: Arc::default(),
+            ticket_keys: None,
+            alone: Arc::default(),
         }
     }
 

@@ -454,6 +454,19 @@ impl Shared {
             .ok_or_else(none)
     }
 
+    /// The CA of a certificate, and its serial number there.
+    pub(crate) fn authority_and_serial(
+        &self,
+        model: &Model,
+        zone: Id,
+        id: Uuid,
+    ) -> Result<(Uuid, Vec<u8>), ChangeError> {
+        let entry = self.entry(zone, id)?;
+        let body = self.body(zone, entry.sequence)?;
+        let serial = fill(model, zone, &entry, &body)?.details.serial;
+        Ok((entry.authority, serial.to_vec()))
+    }
+
     fn body(&self, zone: Id, sequence: u64) -> Result<Vec<u8>, ChangeError> {
         let found = self
             .store

@@ -12,10 +12,11 @@ use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
 use crate::limits::{DENIED_OF_CA_MAX, DESCRIPTION_BYTES_MAX};
-use crate::model::Authority;
 use crate::model::hex::hex;
 use crate::model::id::Uuid;
+use crate::model::moment::Moment;
 use crate::model::revocation::DeniedCertificate;
+use crate::model::{Authority, Model};
 use crate::operations::revocation_lists::uploaded;
 use crate::pki::x509::X509Error;
 use tls::{Serial, issuer_digest, pem};
@@ -85,6 +86,30 @@ fn meant(authority: &Authority, what: &DenyWhat) -> Result<Vec<DeniedCertificate
     }
 }
 
+/// What a denial means, for a CA of a model.
+pub(crate) fn meant_by(
+    model: &Model,
+    id: Uuid,
+    deny: &Deny,
+    now: Moment,
+) -> Result<Vec<DeniedCertificate>, ChangeError> {
+    check_comment(deny)?;
+    let mut meant = meant(&uploaded(model, id)?, &deny.what)?;
+    for entry in &mut meant {
+        entry.comment.clone_from(&deny.comment);
+        entry.denied_on = now;
+    }
+    Ok(meant)
+}
+
+fn check_comment(deny: &Deny) -> Result<(), ChangeError> {
+    if deny.comment.len() > DESCRIPTION_BYTES_MAX {
+        let why = format!("it has more than {DESCRIPTION_BYTES_MAX} bytes");
+        return Err(ChangeError::invalid("comment", why));
+    }
+    Ok(())
+}
+
 fn is_same(one: &DeniedCertificate, other: &DeniedCertificate) -> bool {
     one.key() == other.key()
 }
@@ -119,10 +144,7 @@ impl<A: Changes> Control<A> {
     /// # Errors
     /// There is no such CA, what is meant cannot be read, or the list is full.
     pub fn deny(&self, id: Uuid, deny: &Deny) -> Result<Vec<DeniedCertificate>, ChangeError> {
-        if deny.comment.len() > DESCRIPTION_BYTES_MAX {
-            let why = format!("it has more than {DESCRIPTION_BYTES_MAX} bytes");
-            return Err(ChangeError::invalid("comment", why));
-        }
+        check_comment(deny)?;
         self.change(|draft| {
             let mut authority = uploaded(&draft.model, id)?;
             let (mut all, mut new) = (Vec::new(), Vec::new());
@@ -157,6 +179,24 @@ impl<A: Changes> Control<A> {
             let gone = authority.denied.remove(place);
             put(draft, &authority, Some(&gone), None);
             Ok(gone)
+        })
+    }
+
+    /// Denies what was denied before, elsewhere. Nothing when it is denied already.
+    pub(crate) fn deny_again(
+        &self,
+        id: Uuid,
+        denied: &DeniedCertificate,
+    ) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            let mut authority = uploaded(&draft.model, id)?;
+            if authority.denied.iter().any(|one| is_same(one, denied)) {
+                return Ok(());
+            }
+            authority.denied.push(denied.clone());
+            check(&authority.denied)?;
+            put(draft, &authority, None, Some(&[denied]));
+            Ok(())
         })
     }
 

@@ -154,7 +154,7 @@ impl<A: Changes> Control<A> {
     pub fn change_items_by(
         &self,
         id: Id,
-        change: impl FnOnce(ListKind) -> Result<ItemsChange, ChangeError>,
+        change: impl FnOnce(ListKind) -> Result<ItemsChange, ChangeError> + Clone,
     ) -> Result<Arc<ListRecord>, ChangeError> {
         self.change(|draft| {
             let mut list = (**find(&draft.model, id)?).clone();

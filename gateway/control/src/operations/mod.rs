@@ -2,6 +2,7 @@
 //! ask for, with its validation, belongs here.
 
 pub(crate) mod acme;
+pub(crate) mod alone;
 pub(crate) mod associations;
 pub(crate) mod authorities;
 pub(crate) mod blocked_networks;
@@ -26,5 +27,6 @@ pub(crate) mod ruleset_versions;
 pub(crate) mod rulesets;
 pub(crate) mod security_header;
 pub(crate) mod server_certificates;
+pub(crate) mod tickets;
 pub(crate) mod tokens;
 pub(crate) mod zones;

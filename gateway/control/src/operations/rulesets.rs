@@ -513,7 +513,7 @@ impl<A: Changes> Control<A> {
         &self,
         zone: Id,
         ruleset: Id,
-        work: impl FnOnce(&mut ChunkedList<Arc<RuleRecord>>, Moment) -> Result<(), ChangeError>,
+        work: impl FnOnce(&mut ChunkedList<Arc<RuleRecord>>, Moment) -> Result<(), ChangeError> + Clone,
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
             let old = find(&draft.model, zone, ruleset)?.clone();

@@ -92,7 +92,7 @@ impl<A: Changes> Control<A> {
     pub fn set_security_header(
         &self,
         zone: Id,
-        change: impl FnOnce(SecurityHeader) -> SecurityHeader,
+        change: impl FnOnce(SecurityHeader) -> SecurityHeader + Clone,
     ) -> Result<SecurityHeader, ChangeError> {
         self.batch(|control| {
             let model = control.model();

@@ -43,7 +43,7 @@ pub(crate) enum UploadedCrlError {
 }
 
 /// A list that is to be believed, and what the store is to keep of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Incoming {
     pub(crate) held: HeldCrl,
     pub(crate) record: Vec<u8>,

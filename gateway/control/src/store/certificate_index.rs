@@ -3,7 +3,7 @@
 //! Owns the form of its rows in the store, and their order. The certificates themselves are read
 //! from the store when asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::model::client_certificate::Status;
 use crate::model::id::{ID_BYTES, Id, Uuid};
@@ -30,6 +30,7 @@ pub(crate) struct Index(pub(crate) HashMap<Id, Vec<CertificateEntry>>);
 pub(crate) enum IndexChange {
     Put(Id, CertificateEntry),
     RemoveZone(Id),
+    Remove(Id, BTreeSet<u64>),
 }
 
 const ENTRY_BYTES: usize = 1 + 8 + 8 + 2 * ID_BYTES;
@@ -48,6 +49,11 @@ impl CertificateEntry {
             self.authority.as_bytes(),
         ]
         .concat()
+    }
+
+    /// A row of the store.
+    pub(crate) fn read(sequence: u64, bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::decode(sequence, bytes).ok_or_else(unreadable)
     }
 
     fn decode(sequence: u64, bytes: &[u8]) -> Option<Self> {
@@ -76,15 +82,9 @@ impl Index {
         let table = Table::CertificateIndex;
         let mut index: HashMap<Id, Vec<CertificateEntry>> = HashMap::new();
         store.scan(table, b"", &mut |key, value| {
-            let (zone, rest) = part(table, key)?;
-            let entry = rest
-                .try_into()
-                .ok()
-                .and_then(|sequence| CertificateEntry::decode(u64::from_be_bytes(sequence), value))
-                .ok_or_else(|| {
-                    StoreError::Corrupt("a record of certificate_index cannot be read".into())
-                })?;
-            index.entry(Id::from_bytes(zone)).or_default().push(entry);
+            let (zone, sequence) = place(key)?;
+            let entry = CertificateEntry::read(sequence, value)?;
+            index.entry(zone).or_default().push(entry);
             Ok(())
         })?;
         Ok(Self(index))
@@ -94,6 +94,14 @@ impl Index {
         for change in changes {
             match change {
                 IndexChange::RemoveZone(zone) => drop(self.0.remove(&zone)),
+                IndexChange::Remove(zone, sequences) => {
+                    if let Some(entries) = self.0.get_mut(&zone) {
+                        entries.retain(|entry| !sequences.contains(&entry.sequence));
+                        if entries.is_empty() {
+                            self.0.remove(&zone);
+                        }
+                    }
+                }
                 IndexChange::Put(zone, entry) => {
                     let entries = self.0.entry(zone).or_default();
                     match entries.binary_search_by_key(&entry.sequence, |known| known.sequence) {
@@ -120,6 +128,17 @@ impl Index {
             .ok()?;
         entries.get(place).copied()
     }
+}
+
+fn unreadable() -> StoreError {
+    StoreError::Corrupt("a record of certificate_index cannot be read".into())
+}
+
+/// Zone and sequence of a row's key.
+pub(crate) fn place(key: &[u8]) -> Result<(Id, u64), StoreError> {
+    let (zone, rest) = part(Table::CertificateIndex, key)?;
+    let sequence = rest.try_into().map_err(|_other_length| unreadable())?;
+    Ok((Id::from_bytes(zone), u64::from_be_bytes(sequence)))
 }
 
 pub(crate) fn row_key(zone: Id, sequence: u64) -> Vec<u8> {

@@ -21,6 +21,9 @@ pub(crate) const ACME_ACCOUNTS: &[u8] = b"acme_account/";
 /// The last ACME order of each host, by its name.
 pub(crate) const ACME_ORDERS: &[u8] = b"acme_order/";
 
+/// The keys of session tickets of a fleet, sealed.
+pub(crate) const TICKET_KEYS: &[u8] = b"ticket_keys";
+
 pub(crate) fn acme_key(prefix: &[u8], name: &str) -> Vec<u8> {
     [prefix, name.as_bytes()].concat()
 }

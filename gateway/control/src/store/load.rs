@@ -23,11 +23,11 @@ use crate::pki::chain;
 use crate::pki::uploaded_crl;
 use crate::store::certificate_index::Index;
 use crate::store::keys::{
-    ACCOUNT_KEY, ACME_ACCOUNTS, ACME_ORDERS, PROOF_KEY, TRUST_EPOCH_KEY, corrupt, decode, encode,
-    part, rule_key,
+    ACCOUNT_KEY, ACME_ACCOUNTS, ACME_ORDERS, PROOF_KEY, TICKET_KEYS, TRUST_EPOCH_KEY, corrupt,
+    decode, encode, part, rule_key,
 };
 use crate::store::seal::{Seal, SealError};
-use crate::store::{Store, StoreError, Table, Write, migrate, order};
+use crate::store::{Store, StoreError, Table, Write, alone, migrate, order};
 use vocabulary::hostname::HostName;
 
 const PROOF: &[u8] = b"postern";
@@ -142,6 +142,11 @@ pub(crate) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
         Ok(())
     })?;
     model.acme_orders = Arc::new(orders);
+
+    let keys = store.value(table, TICKET_KEYS)?;
+    let keys = keys.map(|keys| decode::<Sealed>(table, TICKET_KEYS, &keys));
+    model.ticket_keys = keys.transpose()?.map(Arc::new);
+    model.alone = Arc::new(alone::read(store)?);
 
     let mut associations = BTreeMap::new();
     store.scan(Table::Associations, b"", &mut |key, value| {

@@ -6,21 +6,27 @@
 //! more than an embedded tree and a replicated engine with ordered revisions both give, so that a
 //! fleet's store is another implementation of it and nothing else changes.
 
+pub(crate) mod alone;
 pub(crate) mod certificate_index;
 pub(crate) mod copies;
 pub(crate) mod keys;
+pub(crate) mod ledger;
 pub(crate) mod load;
+pub(crate) mod membership;
 pub(crate) mod migrate;
 pub(crate) mod order;
 pub(crate) mod orders;
 mod redb;
 pub(crate) mod replay;
 pub(crate) mod seal;
+pub(crate) mod sealed;
+pub(crate) mod state;
 pub(crate) mod transaction;
 pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};
 
+use self::ledger::LedgerError;
 pub(crate) use self::redb::sync_directory;
 pub use self::redb::{FORMAT, RedbStore};
 
@@ -169,7 +175,16 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Nothing was changed, except after [`StoreError::Io`], when the change may or may not be
     /// found at the next start: it was not acknowledged.
-    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError>;
+    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError> {
+        self.commit_as(expected, expected + 1, writes)
+    }
+
+    /// As [`Self::commit`], with `next` as the new revision: that of another store whose state this one
+    /// takes over, or the same for what is no change.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn commit_as(&self, expected: u64, next: u64, writes: &[Write]) -> Result<(), StoreError>;
 
     /// One value.
     ///
@@ -295,4 +310,7 @@ pub enum StoreError {
         "an upgrade is in progress, and the new process has the store: nothing was changed; try again in a moment"
     )]
     HandedOver,
+    /// The log of the fleet does not do it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }

@@ -57,7 +57,7 @@ impl Store for Orders {
         Err(StoreError::HandedOver)
     }
 
-    fn commit(&self, _expected: u64, _writes: &[Write]) -> Result<(), StoreError> {
+    fn commit_as(&self, _expected: u64, _next: u64, _writes: &[Write]) -> Result<(), StoreError> {
         Err(StoreError::HandedOver)
     }
 

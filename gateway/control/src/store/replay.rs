@@ -2,19 +2,25 @@
 //!
 //! Needs no more of a store than the orders of rulesets, so that a process follows another one's store
 //! without a copy of it, and what it costs does not grow with what is stored. Client certificates are
-//! not replayed: the model has their revocations, the data path needs no more of them.
+//! not in the model, which has their revocations; what a transaction does to their index is told apart.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
+use crate::model::secret::Sealed;
 use crate::model::token::Token;
-use crate::model::{Authority, HostRecord, Model, OriginRecord, RuleRecord, Ruleset, Zone};
+use crate::model::{
+    AcmeAccount, AcmeOrder, Authority, HostRecord, Model, OriginRecord, RuleRecord, Ruleset, Zone,
+};
 use crate::pki::uploaded_crl;
-use crate::store::keys::{TRUST_EPOCH_KEY, corrupt, decode, part};
+use crate::store::certificate_index::{self, CertificateEntry, IndexChange};
+use crate::store::keys::{
+    ACME_ACCOUNTS, ACME_ORDERS, TICKET_KEYS, TRUST_EPOCH_KEY, corrupt, decode, part,
+};
 use crate::store::transaction::Transaction;
 use crate::store::{Store, StoreError, Table, Write, load, order};
 use vocabulary::hostname::HostName;
@@ -50,6 +56,28 @@ pub(crate) fn replay(
     Ok(Replayed { model, data_path })
 }
 
+/// What a transaction does to the index of client certificates.
+pub(crate) fn index_changes(transaction: &Transaction) -> Result<Vec<IndexChange>, StoreError> {
+    let mut removed: BTreeMap<Id, BTreeSet<u64>> = BTreeMap::new();
+    let mut changes = Vec::new();
+    for write in &transaction.writes {
+        if write.table != Table::CertificateIndex {
+            continue;
+        }
+        let (zone, sequence) = certificate_index::place(&write.key)?;
+        match &write.value {
+            Some(value) => {
+                let entry = CertificateEntry::read(sequence, value)?;
+                changes.push(IndexChange::Put(zone, entry));
+            }
+            None => drop(removed.entry(zone).or_default().insert(sequence)),
+        }
+    }
+    let removed = removed.into_iter();
+    changes.extend(removed.map(|(zone, sequences)| IndexChange::Remove(zone, sequences)));
+    Ok(changes)
+}
+
 /// Whether the data path sees what is in a table.
 fn is_seen(table: Table) -> bool {
     !matches!(
@@ -74,6 +102,31 @@ fn apply(model: &mut Model, table: Table, writes: &[&Write]) -> Result<(), Store
                     .and_then(|value| value.try_into().ok());
                 let epoch = epoch.ok_or_else(|| corrupt(table, key, "it is no number"))?;
                 model.trust_epoch = u64::from_be_bytes(epoch);
+            }
+            Table::Meta if key.starts_with(ACME_ACCOUNTS) => {
+                let accounts = Arc::make_mut(&mut model.acme_accounts);
+                match record::<AcmeAccount>(write)? {
+                    Some(account) => {
+                        drop(accounts.insert(account.directory.clone(), Arc::new(account)));
+                    }
+                    None => {
+                        let directory = key.get(ACME_ACCOUNTS.len()..).unwrap_or_default();
+                        drop(accounts.remove(text(table, key, directory)?));
+                    }
+                }
+            }
+            Table::Meta if key.starts_with(ACME_ORDERS) => {
+                let orders = Arc::make_mut(&mut model.acme_orders);
+                match record::<AcmeOrder>(write)? {
+                    Some(order) => drop(orders.insert(order.host.clone(), Arc::new(order))),
+                    None => {
+                        let name = key.get(ACME_ORDERS.len()..).unwrap_or_default();
+                        drop(orders.remove(&host_name(table, name)?));
+                    }
+                }
+            }
+            Table::Meta if key == TICKET_KEYS => {
+                model.ticket_keys = record::<Sealed>(write)?.map(Arc::new);
             }
             Table::Zones => {
                 let id = Id::from_bytes(part(table, key)?.0);

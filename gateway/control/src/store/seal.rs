@@ -184,6 +184,15 @@ impl Seal {
     /// # Errors
     /// BoringSSL refused.
     pub fn seal(&self, purpose: &str, secret: &[u8]) -> Result<Sealed, SealError> {
+        let all = self.seal_bytes(purpose, secret)?;
+        Ok(Sealed(STANDARD.encode(all)))
+    }
+
+    /// As [`Self::seal`], as bytes: nonce, sealed, tag.
+    ///
+    /// # Errors
+    /// BoringSSL refused.
+    pub(crate) fn seal_bytes(&self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let crypto = |error: boring::error::ErrorStack| SealError::Crypto(error.to_string());
         let mut nonce = [0; NONCE_BYTES];
         boring::rand::rand_bytes(&mut nonce).map_err(crypto)?;
@@ -202,7 +211,7 @@ impl Seal {
         all.extend_from_slice(&nonce);
         all.extend_from_slice(&body);
         all.extend_from_slice(&tag);
-        Ok(Sealed(STANDARD.encode(all)))
+        Ok(all)
     }
 
     /// Opens what was sealed for the same `purpose`.
@@ -213,6 +222,14 @@ impl Seal {
         let all = STANDARD
             .decode(&sealed.0)
             .map_err(|_not_base64| SealError::Tampered)?;
+        self.open_bytes(purpose, &all)
+    }
+
+    /// Opens what [`Self::seal_bytes`] has sealed for the same `purpose`.
+    ///
+    /// # Errors
+    /// [`SealError::Tampered`] for anything else.
+    pub(crate) fn open_bytes(&self, purpose: &str, all: &[u8]) -> Result<Secret, SealError> {
         let (nonce, rest) = all
             .split_at_checked(NONCE_BYTES)
             .ok_or(SealError::Tampered)?;

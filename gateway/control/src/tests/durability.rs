@@ -139,13 +139,13 @@ impl Store for Refusing {
         self.store.revision()
     }
 
-    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit_as(&self, expected: u64, next: u64, writes: &[Write]) -> Result<(), StoreError> {
         match self.refuse.load(Ordering::Relaxed) {
-            0 => self.store.commit(expected, writes),
+            0 => self.store.commit_as(expected, next, writes),
             1 => Err(StoreError::Io("No space left on device".into())),
             // The write is durable, and yet the answer is lost.
             _ => {
-                self.store.commit(expected, writes)?;
+                self.store.commit_as(expected, next, writes)?;
                 Err(StoreError::Io("Input/output error".into()))
             }
         }

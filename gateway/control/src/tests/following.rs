@@ -79,7 +79,7 @@ impl Pair {
 }
 
 /// All of a model that connections depend on.
-fn picture(model: &Model) -> String {
+pub(super) fn picture(model: &Model) -> String {
     let revoked: BTreeMap<_, BTreeSet<_>> = model
         .revoked
         .iter()

@@ -25,6 +25,7 @@ mod document_keys;
 mod documents;
 mod durability;
 mod expiry;
+mod fleet;
 mod following;
 mod host_settings;
 mod losses;

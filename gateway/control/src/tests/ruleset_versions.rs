@@ -127,8 +127,8 @@ impl Store for Overtaken {
         self.store.revision()
     }
 
-    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError> {
-        self.store.commit(expected, writes)
+    fn commit_as(&self, expected: u64, next: u64, writes: &[Write]) -> Result<(), StoreError> {
+        self.store.commit_as(expected, next, writes)
     }
 
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

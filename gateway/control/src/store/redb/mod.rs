@@ -488,7 +488,7 @@ impl Store for RedbStore {
         })
     }
 
-    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit_as(&self, expected: u64, next: u64, writes: &[Write]) -> Result<(), StoreError> {
         self.run(|database| {
             let mut transaction = database.begin_write()?;
             transaction
@@ -506,7 +506,7 @@ impl Store for RedbStore {
                 if found != expected {
                     return Err(Attempt::Failed(StoreError::Moved { expected, found }));
                 }
-                meta.insert(REVISION_KEY, (expected + 1).to_be_bytes().as_slice())?;
+                meta.insert(REVISION_KEY, next.to_be_bytes().as_slice())?;
             }
             // Neighbours often go to one table, which is opened once for the run of them.
             for run in writes.chunk_by(|a, b| a.table == b.table) {

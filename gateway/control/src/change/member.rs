@@ -1,0 +1,493 @@
+//! A control plane that is one of a fleet's: it catches up before it changes anything, follows what the
+//! others change, and can found a fleet, join one and leave it.
+
+use std::sync::{Arc, PoisonError};
+
+use crate::change::Reads;
+use crate::change::batch::Overlay;
+use crate::change::control::{Control, Shared, Writer};
+use crate::change::error::ChangeError;
+use crate::change::following::{Fed, FollowError};
+use crate::compile::{Parts, compile};
+use crate::model::id::Uuid;
+use crate::store::ledger::{DIGEST_BYTES, Ledger, LedgerError, Mark};
+use crate::store::membership::Membership;
+use crate::store::replay::{Replayed, index_changes, replay};
+use crate::store::transaction::Transaction;
+use crate::store::{Store, StoreError, Write, load};
+use crate::store::{sealed, state};
+
+/// What the writer has of the fleet that its store belongs to.
+pub(crate) struct Member {
+    pub(crate) membership: Membership,
+    /// `None` while nothing says how the log is reached.
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
+}
+
+impl Member {
+    /// That of a store, if it belongs to a fleet.
+    pub(crate) fn of(store: &dyn Store) -> Result<Option<Self>, StoreError> {
+        let membership = Membership::read(store)?;
+        Ok(membership.map(|membership| Self {
+            membership,
+            ledger: None,
+        }))
+    }
+
+    /// The log, when it can be asked and the store is as the fleet has left it.
+    fn ledger(&self, revision: u64) -> Result<Arc<dyn Ledger>, LedgerError> {
+        let Membership { fleet, mark, .. } = &self.membership;
+        if mark.revision != revision {
+            return Err(LedgerError::Another(format!(
+                "the store was changed outside of its fleet `{fleet}` (it is at revision {revision}, and \
+                 followed the fleet to {}): `postern fleet join --replace` makes it the fleet's again",
+                mark.revision
+            )));
+        }
+        self.ledger.clone().ok_or_else(|| {
+            LedgerError::Another(format!(
+                "the store belongs to the fleet `{fleet}`, and nothing says how its etcd is reached: set \
+                 `fleet.name` and `fleet.etcd`, or leave with `postern fleet leave`"
+            ))
+        })
+    }
+}
+
+/// A state of a fleet, as an edge begins with it.
+#[derive(Debug)]
+pub struct FleetState {
+    /// Where in the log it is.
+    pub mark: Mark,
+    /// Its parts, sealed.
+    pub parts: Vec<Vec<u8>>,
+}
+
+impl Shared {
+    /// Takes all that other edges have changed. Nothing when there are none.
+    pub(crate) fn catch_up(&self, writer: &mut Writer) -> Result<(), ChangeError> {
+        loop {
+            let Some(member) = &writer.member else {
+                return Ok(());
+            };
+            let revision = self.model.load().revision;
+            let ledger = member.ledger(revision).map_err(StoreError::from)?;
+            let known = member.membership.mark;
+            let news = ledger.after(known).map_err(StoreError::from)?;
+            let is_last = news.entries.is_empty();
+            for (mark, entry) in news.entries {
+                self.take(writer, mark, &entry)?;
+            }
+            let reached = writer.member.as_ref().map(|member| member.membership.mark);
+            if is_last || reached == Some(news.head) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes a change durable: behind the fleet's others first, when there is a fleet.
+    pub(crate) fn make_durable(
+        &self,
+        writer: &mut Writer,
+        transaction: &Transaction,
+    ) -> Result<(), ChangeError> {
+        let before = transaction.revision - 1;
+        let Some(member) = &writer.member else {
+            let stored = self.store.commit(before, &transaction.writes);
+            // Whether it is on the disk is unknown: the next change looks.
+            return stored.map_err(|error| self.doubt(writer, error).into());
+        };
+        let ledger = member.ledger(before).map_err(StoreError::from)?;
+        let Membership { fleet, mark, .. } = &member.membership;
+        let entry = sealed::seal_entry(&self.seal, fleet, *mark, transaction)?;
+        let mark = ledger.append(*mark, entry).map_err(StoreError::from)?;
+        let membership = member.membership.at(mark);
+        let mut writes = transaction.writes.clone();
+        writes.push(membership.write());
+        let stored = self.store.commit(before, &writes);
+        if let Err(error) = stored {
+            // The fleet has it. Here it comes out of the log, as others' changes do.
+            let error = StoreError::Io(format!(
+                "the fleet has the change, and this edge's own store does not take it: {error}"
+            ));
+            return Err(self.doubt(writer, error).into());
+        }
+        if let Some(member) = &mut writer.member {
+            member.membership = membership;
+        }
+        self.show_membership(writer);
+        Ok(())
+    }
+
+    /// Shows which fleet the store belongs to.
+    pub(crate) fn show_membership(&self, writer: &Writer) {
+        let member = writer.member.as_ref();
+        let membership = member.map(|member| Arc::new(member.membership.clone()));
+        self.membership.store(membership);
+    }
+
+    /// Notes that the store may have more than is known here.
+    fn doubt(&self, writer: &mut Writer, error: StoreError) -> StoreError {
+        writer.stale = true;
+        self.note_write_failure();
+        error
+    }
+
+    /// Puts a change into force that another edge has made, and keeps it.
+    fn take(&self, writer: &mut Writer, mark: Mark, entry: &[u8]) -> Result<(), FollowError> {
+        let known = self.model.load();
+        if mark.revision <= known.revision {
+            return Ok(());
+        }
+        if known.revision.checked_add(1) != Some(mark.revision) {
+            return Err(FollowError::Gap {
+                known: known.revision,
+                found: mark.revision,
+            });
+        }
+        let member = writer.member.as_ref().ok_or(FollowError::NotFollowing)?;
+        let Membership {
+            fleet, mark: after, ..
+        } = &member.membership;
+        let transaction = sealed::open_entry(&self.seal, fleet, *after, entry)?;
+        let membership = member.membership.at(mark);
+        let behind = Overlay::over(self.store.clone(), &transaction.writes);
+        let Replayed {
+            mut model,
+            data_path,
+        } = replay(&known, &behind, &transaction)?;
+        let index = index_changes(&transaction)?;
+        if transaction.moves_trust() {
+            // Trust may have moved here alone, and a number that was there already would say nothing.
+            model.trust_epoch = model.trust_epoch.max(known.trust_epoch + 1);
+        }
+        let compiled = if data_path {
+            let host = writer.default_host.as_ref();
+            Some(compile(&model, host, &self.seal, &writer.parts)?)
+        } else {
+            None
+        };
+        let mut writes = transaction.writes.clone();
+        writes.push(membership.write());
+        let stored = self.store.commit(known.revision, &writes);
+        stored.map_err(|error| self.doubt(writer, error))?;
+        if let Some(member) = &mut writer.member {
+            member.membership = membership;
+        }
+        self.show_membership(writer);
+        self.feed(Fed::Transaction(&transaction));
+        if let Some((snapshot, parts)) = compiled {
+            self.publish(writer, snapshot, parts);
+        }
+        self.index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply(index);
+        self.model.store(Arc::new(model));
+        Ok(())
+    }
+
+    /// Takes over a state in the place of all that the store has.
+    fn install(
+        &self,
+        writer: &mut Writer,
+        membership: Membership,
+        parts: Vec<Transaction>,
+    ) -> Result<(), ChangeError> {
+        let known = self.model.load();
+        let mut writes = state::difference(self.store.as_ref(), parts)?;
+        let next = membership.mark.revision;
+        // Whether it can be served is seen before anything is touched.
+        let after = Overlay::over(self.store.clone(), &writes);
+        let (mut model, index) = load::load(&after)?;
+        model.revision = next;
+        // Connections have been judged by what was there, whatever its number is.
+        model.trust_epoch = model.trust_epoch.max(known.trust_epoch + 1);
+        model.alone = known.alone.clone();
+        let host = writer.default_host.as_ref();
+        let fresh = Parts::with_what_was_learnt_of(&writer.parts);
+        let (snapshot, compiled) = compile(&model, host, &self.seal, &fresh)?;
+        writes.push(membership.write());
+        let stored = self.store.commit_as(known.revision, next, &writes);
+        stored.map_err(|error| self.doubt(writer, error))?;
+        self.feed(Fed::Gap);
+        self.publish(writer, snapshot, compiled);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+        self.model.store(Arc::new(model));
+        match &mut writer.member {
+            Some(member) => member.membership = membership,
+            none => {
+                *none = Some(Member {
+                    membership,
+                    ledger: None,
+                });
+            }
+        }
+        self.show_membership(writer);
+        Ok(())
+    }
+
+    /// Writes what is this store's own, without a change.
+    pub(crate) fn write_own(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let revision = self.model.load().revision;
+        self.store.commit_as(revision, revision, writes)
+    }
+}
+
+impl<A: Reads> Control<A> {
+    /// The revision, and a digest of all that the store has, but what is its own. Equal stores have equal
+    /// ones.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn state_digest(&self) -> Result<(u64, [u8; DIGEST_BYTES]), StoreError> {
+        let _writer = self.shared.lock();
+        let revision = self.shared.model.load().revision;
+        Ok((revision, state::digest(self.shared.store.as_ref())?))
+    }
+}
+
+impl Control {
+    /// Which fleet the store belongs to, and how far it has followed.
+    #[must_use]
+    pub fn membership(&self) -> Option<Membership> {
+        let membership = self.shared.membership.load();
+        membership.as_deref().cloned()
+    }
+
+    /// Says how the log is reached, or that it is not any more.
+    pub fn attach(&self, ledger: Option<Arc<dyn Ledger>>) {
+        let mut writer = self.shared.lock();
+        if let Some(member) = &mut writer.member {
+            member.ledger = ledger;
+        }
+    }
+
+    /// Takes what the others have changed, as every change does first.
+    ///
+    /// # Errors
+    /// The log is out of reach, or cannot be taken.
+    pub fn catch_up(&self) -> Result<(), ChangeError> {
+        let mut writer = self.shared.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
+        if writer.stale {
+            self.shared.reload(&mut writer)?;
+        }
+        self.shared.catch_up(&mut writer)
+    }
+
+    /// Puts an entry of the log into force here, and keeps it. One that is there already is no error.
+    ///
+    /// # Errors
+    /// See [`FollowError`]. Everything is as it was.
+    pub fn take(&self, mark: Mark, entry: &[u8]) -> Result<(), FollowError> {
+        let mut writer = self.shared.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
+        if writer.stale {
+            let reloaded = self.shared.reload(&mut writer);
+            reloaded.map_err(|error| StoreError::Io(error.to_string()))?;
+        }
+        self.shared.take(&mut writer, mark, entry)
+    }
+
+    /// Takes a whole state in the place of its own, as an edge does that was away for too long.
+    ///
+    /// # Errors
+    /// It is older than what is here, cannot be opened, or cannot be served. Everything is as it was.
+    pub fn take_state(&self, state: &FleetState) -> Result<(), ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
+        let member = writer.member.as_ref();
+        let membership = member.map(|member| member.membership.clone());
+        let membership = membership.ok_or_else(|| {
+            StoreError::from(LedgerError::Another("this edge is in no fleet".into()))
+        })?;
+        let known = shared.model.load().revision;
+        if state.mark.revision < known {
+            return Err(older(state.mark.revision, known));
+        }
+        let fleet = &membership.fleet;
+        let parts = sealed::open_parts(&shared.seal, fleet, state.mark.revision, &state.parts)?;
+        shared.install(&mut writer, membership.at(state.mark), parts)
+    }
+
+    /// All that this edge has, for others to begin with.
+    ///
+    /// # Errors
+    /// It is in no fleet, or the store cannot be read.
+    pub fn state(&self) -> Result<FleetState, ChangeError> {
+        let shared = &self.shared;
+        // No change comes in between.
+        let writer = shared.lock();
+        let member = writer.member.as_ref().ok_or_else(|| {
+            StoreError::from(LedgerError::Another("this edge is in no fleet".into()))
+        })?;
+        let Membership { fleet, mark, .. } = member.membership.clone();
+        let parts = state::read(shared.store.as_ref(), mark.revision)?;
+        drop(writer);
+        let parts = sealed::seal_parts(&shared.seal, &fleet, mark.revision, &parts)?;
+        Ok(FleetState { mark, parts })
+    }
+
+    /// What shows others whether they have the key of this fleet.
+    ///
+    /// # Errors
+    /// BoringSSL refused.
+    pub fn fleet_proof(&self, fleet: &str) -> Result<Vec<u8>, ChangeError> {
+        Ok(sealed::seal_proof(&self.shared.seal, fleet)?)
+    }
+
+    /// Whether this edge has the key that made a fleet's proof.
+    #[must_use]
+    pub fn has_key_of(&self, fleet: &str, proof: &[u8]) -> bool {
+        sealed::proves(&self.shared.seal, fleet, proof)
+    }
+
+    /// Founds a fleet with what is here. `publish` makes the state known to others, and the log begin
+    /// there; no change is made meanwhile.
+    ///
+    /// # Errors
+    /// It is in a fleet already, `publish` says so, or the store cannot be written. In the last case the
+    /// fleet is there, and this edge may join it.
+    pub fn found(
+        &self,
+        fleet: &str,
+        publish: impl FnOnce(&FleetState) -> Result<(), LedgerError>,
+    ) -> Result<Membership, ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
+        if writer.stale {
+            shared.reload(&mut writer)?;
+        }
+        is_in_none(&writer)?;
+        let revision = shared.model.load().revision;
+        let mark = Mark {
+            revision,
+            digest: state::digest(shared.store.as_ref())?,
+        };
+        let parts = state::read(shared.store.as_ref(), revision)?;
+        let parts = sealed::seal_parts(&shared.seal, fleet, revision, &parts)?;
+        publish(&FleetState { mark, parts }).map_err(StoreError::from)?;
+        let membership = Membership {
+            fleet: fleet.to_owned(),
+            edge: Uuid::random(),
+            mark,
+        };
+        shared.write_own(&[membership.write()])?;
+        writer.member = Some(Member {
+            membership: membership.clone(),
+            ledger: None,
+        });
+        shared.show_membership(&writer);
+        Ok(membership)
+    }
+
+    /// Joins a fleet: what it has takes the place of what is here. When that is something else, `replace`
+    /// has to say so.
+    ///
+    /// # Errors
+    /// It is in another fleet; it has something that would be lost; the state cannot be opened or not be
+    /// served. Everything is as it was.
+    pub fn join(
+        &self,
+        fleet: &str,
+        state: &FleetState,
+        replace: bool,
+    ) -> Result<Membership, ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
+        if writer.stale {
+            shared.reload(&mut writer)?;
+        }
+        let model = shared.model.load();
+        let of_before = writer.member.as_ref().map(|member| &member.membership);
+        let edge = match of_before {
+            Some(before) if before.fleet != fleet => {
+                is_in_none(&writer)?;
+                before.edge
+            }
+            Some(before) if before.mark.revision == model.revision && !replace => {
+                is_in_none(&writer)?;
+                before.edge
+            }
+            Some(before) => before.edge,
+            None => Uuid::random(),
+        };
+        let parts = sealed::open_parts(&shared.seal, fleet, state.mark.revision, &state.parts)?;
+        let has_something = !model.zones.is_empty() || !model.authorities.is_empty();
+        if has_something && !replace {
+            let writes = state::difference(shared.store.as_ref(), parts.clone())?;
+            if !writes.is_empty() {
+                let (zones, hosts) = (model.zones.len(), model.hosts.len());
+                return Err(ChangeError::invalid(
+                    "replace",
+                    format!(
+                        "this gateway has {zones} zones and {hosts} hosts of its own, and the fleet has \
+                         something else: joining would replace them. Say --replace to do so (a backup is \
+                         made first), or export them before"
+                    ),
+                ));
+            }
+        }
+        let membership = Membership {
+            fleet: fleet.to_owned(),
+            edge,
+            mark: state.mark,
+        };
+        shared.install(&mut writer, membership.clone(), parts)?;
+        Ok(membership)
+    }
+
+    /// Leaves the fleet: what is here stays, and is this gateway's own from now on.
+    ///
+    /// # Errors
+    /// It is in none, or the store cannot be written.
+    pub fn leave(&self) -> Result<Membership, ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
+        let member = writer.member.as_ref().ok_or_else(|| {
+            StoreError::from(LedgerError::Another("this edge is in no fleet".into()))
+        })?;
+        let membership = member.membership.clone();
+        shared.write_own(&[Membership::removal()])?;
+        writer.member = None;
+        shared.show_membership(&writer);
+        drop(writer);
+        // What was denied here alone becomes a change like any other.
+        self.merge_alone()?;
+        Ok(membership)
+    }
+}
+
+fn is_in_none(writer: &Writer) -> Result<(), ChangeError> {
+    let Some(member) = &writer.member else {
+        return Ok(());
+    };
+    let fleet = &member.membership.fleet;
+    Err(ChangeError::invalid(
+        "fleet",
+        format!("this gateway is in the fleet `{fleet}` already: `postern fleet leave` first"),
+    ))
+}
+
+fn older(found: u64, known: u64) -> ChangeError {
+    StoreError::from(LedgerError::Another(format!(
+        "the fleet's state in etcd is of revision {found}, older than the {known} that this edge has"
+    )))
+    .into()
+}

@@ -1,0 +1,60 @@
+//! Which fleet a store belongs to, and how far it has followed. Kept in the store, in the same transaction
+//! as what was followed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::id::Uuid;
+use crate::store::keys::{decode, encode};
+use crate::store::ledger::Mark;
+use crate::store::{Store, StoreError, Table, Write};
+
+/// In the table of single values: the membership. Own to each edge, as all that begins with it.
+pub(crate) const KEY: &[u8] = b"fleet";
+
+/// That a store belongs to a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// The name of the fleet.
+    pub fleet: String,
+    /// This edge, whatever its name is.
+    pub edge: Uuid,
+    /// How far the store has followed.
+    pub mark: Mark,
+}
+
+impl Membership {
+    /// That of a store, if it belongs to a fleet.
+    pub(crate) fn read(store: &dyn Store) -> Result<Option<Self>, StoreError> {
+        let value = store.value(Table::Meta, KEY)?;
+        value
+            .map(|value| decode(Table::Meta, KEY, &value))
+            .transpose()
+    }
+
+    /// What a transaction writes of it.
+    pub(crate) fn write(&self) -> Write {
+        Write {
+            table: Table::Meta,
+            key: KEY.to_vec(),
+            value: Some(encode(self)),
+        }
+    }
+
+    /// What a transaction writes when there is none any more.
+    pub(crate) fn removal() -> Write {
+        Write {
+            table: Table::Meta,
+            key: KEY.to_vec(),
+            value: None,
+        }
+    }
+
+    /// The same, further on.
+    pub(crate) fn at(&self, mark: Mark) -> Self {
+        Self {
+            mark,
+            ..self.clone()
+        }
+    }
+}

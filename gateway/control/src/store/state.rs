@@ -1,0 +1,107 @@
+//! All of a store: in parts, so that another store can be made equal to it; as a digest, so that two stores
+//! can be compared.
+//!
+//! Not of it is what is a store's own: its format, its revision, its membership of a fleet.
+
+use std::collections::BTreeMap;
+
+use boring::sha::Sha256;
+
+use crate::limits::STATE_PART_BYTES;
+use crate::store::ledger::DIGEST_BYTES;
+use crate::store::membership;
+use crate::store::transaction::Transaction;
+use crate::store::{Store, StoreError, Table, Write};
+
+/// Single values that say something of the file, and nothing of what is in it.
+const OF_THE_FILE: [&[u8]; 2] = [b"format", b"revision"];
+
+fn is_own(table: Table, key: &[u8]) -> bool {
+    table == Table::Meta && (key.starts_with(membership::KEY) || OF_THE_FILE.contains(&key))
+}
+
+/// A table by its name, and a key of it.
+type Place = (&'static str, Vec<u8>);
+
+/// Visits all that is of the state.
+fn visit(store: &dyn Store, mut each: impl FnMut(Table, &[u8], &[u8])) -> Result<(), StoreError> {
+    for table in Table::ALL {
+        store.scan(table, b"", &mut |key, value| {
+            if !is_own(table, key) {
+                each(table, key, value);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The state of a store in parts, each a transaction that sets some of it. There is one at least.
+pub(crate) fn read(store: &dyn Store, revision: u64) -> Result<Vec<Transaction>, StoreError> {
+    let (mut parts, mut writes, mut size) = (Vec::new(), Vec::new(), 0);
+    visit(store, |table, key, value| {
+        size += key.len() + value.len() + 32;
+        writes.push(Write {
+            table,
+            key: key.to_vec(),
+            value: Some(value.to_vec()),
+        });
+        if size >= STATE_PART_BYTES {
+            size = 0;
+            let writes = std::mem::take(&mut writes);
+            parts.push(Transaction { revision, writes });
+        }
+    })?;
+    if !writes.is_empty() || parts.is_empty() {
+        parts.push(Transaction { revision, writes });
+    }
+    Ok(parts)
+}
+
+/// A digest of the state. Stores that are equal have the same, whatever became of them before.
+pub(crate) fn digest(store: &dyn Store) -> Result<[u8; DIGEST_BYTES], StoreError> {
+    let mut hash = Sha256::new();
+    let mut put = |bytes: &[u8]| {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        hash.update(&length.to_be_bytes());
+        hash.update(bytes);
+    };
+    visit(store, |table, key, value| {
+        put(table.name().as_bytes());
+        put(key);
+        put(value);
+    })?;
+    Ok(hash.finish())
+}
+
+/// What has to be written to a store so that it has the state of `parts` and nothing else.
+pub(crate) fn difference(
+    store: &dyn Store,
+    parts: Vec<Transaction>,
+) -> Result<Vec<Write>, StoreError> {
+    let mut wanted: BTreeMap<Place, (Table, Vec<u8>)> = BTreeMap::new();
+    for write in parts.into_iter().flat_map(|part| part.writes) {
+        if let (Some(value), false) = (write.value, is_own(write.table, &write.key)) {
+            wanted.insert((write.table.name(), write.key), (write.table, value));
+        }
+    }
+    let mut writes = Vec::new();
+    visit(store, |table, key, value| {
+        let place = (table.name(), key.to_vec());
+        match wanted.get(&place) {
+            Some((_, same)) if same == value => drop(wanted.remove(&place)),
+            Some(_) => {}
+            None => writes.push(Write {
+                table,
+                key: place.1,
+                value: None,
+            }),
+        }
+    })?;
+    writes.extend(wanted.into_iter().map(|((_, key), (table, value))| Write {
+        table,
+        key,
+        value: Some(value),
+    }));
+    Ok(writes)
+}
