@@ -7,6 +7,7 @@
 use super::key_macros::{auto_number, duration, number, path_or_none, switch};
 use super::keys_certificates as certificates;
 use super::keys_end as end;
+use super::keys_fleet as fleet;
 use super::keys_front as front;
 use super::keys_log as log;
 use super::keys_trace as trace;
@@ -602,6 +603,14 @@ pub static KEYS: &[Key] = &[
     certificates::ACME_ORDERS_PER_HOUR,
     certificates::ACME_EAB_KEY_ID,
     certificates::ACME_EAB_KEY_FILE,
+    fleet::NAME,
+    fleet::EDGE,
+    fleet::ETCD,
+    fleet::CA_FILE,
+    fleet::CERTIFICATE,
+    fleet::KEY,
+    fleet::USER,
+    fleet::PASSWORD_FILE,
     Key {
         name: "metrics.hosts",
         kind: Kind::Word(&["brief", "full"]),

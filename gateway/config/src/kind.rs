@@ -53,6 +53,10 @@ pub enum Kind {
     MailOrNone,
     /// A word without blanks, or `none`.
     WordOrNone,
+    /// A label of DNS, or `none`.
+    LabelOrNone,
+    /// URLs of etcd's members, or `none`.
+    MembersOrNone,
     /// A path.
     Path,
     /// A path, or `none`.
@@ -102,6 +106,10 @@ impl Kind {
             Self::UrlOrNone => "an `https://` URL, or `none`".into(),
             Self::MailOrNone => "a mail address, or `none`".into(),
             Self::WordOrNone => "a word, or `none`".into(),
+            Self::LabelOrNone => "small letters, digits and hyphens, or `none`".into(),
+            Self::MembersOrNone => {
+                "URLs, as in `https://etcd-1:2379, https://etcd-2:2379`, or `none`".into()
+            }
             Self::Path => "a path".into(),
             Self::PathOrNone => "a path, or `none`".into(),
             Self::PathOrAuto => "`auto` or a path".into(),

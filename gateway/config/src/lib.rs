@@ -29,6 +29,7 @@ mod key_macros;
 mod keys;
 mod keys_certificates;
 mod keys_end;
+mod keys_fleet;
 mod keys_front;
 mod keys_log;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use access_log::{AccessLogTarget, LogField, LogFields, LogFormat, LogStyle};
 pub use error::{ConfigError, ConfigErrors, Span};
 pub use files::Sources;
 pub use keys::{KEYS, Key, key};
+pub use keys_fleet::Fleet;
 pub use kind::{Change, Kind};
 pub use live::{Live, Setting, SettingError};
 pub use otlp::{OtlpUrl, TraceContextMode};
@@ -119,6 +121,8 @@ pub struct Config {
     pub pins: Pins,
     /// Where hosts have their certificates from that ask for it.
     pub acme: Acme,
+    /// The other edges.
+    pub fleet: Fleet,
     /// What can be changed while the gateway runs.
     pub tunables: Tunables,
 }
@@ -352,6 +356,7 @@ impl Default for Config {
             steer_interfaces: SteerInterfaces::default(),
             pins: Pins::new(),
             acme: Acme::default(),
+            fleet: Fleet::default(),
             tunables: Tunables::default(),
         };
         for key in KEYS {
@@ -516,6 +521,7 @@ impl Config {
             ));
         }
         found.extend(self.acme_conflicts());
+        found.extend(self.fleet_conflicts());
         found.extend(self.taken_addresses());
         let paths = [
             ("store.path", Some(&self.store_path)),

@@ -27,6 +27,10 @@ pub const STEER_RATE_CEILING: u64 = 1_000_000;
 pub const PINNED_WORKERS_MAX: usize = 8;
 /// Largest `acme.orders_per_hour`: no server is known that allows an account more. More is refused.
 pub const ACME_ORDERS_CEILING: u64 = 1_000;
+/// Bytes of the name of a fleet or of an edge: a label of DNS. A longer one is refused.
+pub const LABEL_BYTES_MAX: usize = 63;
+/// Members of an etcd cluster: nine are the most that anybody runs. More are refused.
+pub const ETCD_MEMBERS_MAX: usize = 9;
 /// Bytes of a URL, a mail address or a name of a key. A longer one is refused.
 pub const URL_BYTES_MAX: usize = 2_048;
 /// Interfaces in `steer.interfaces`. More are refused.

@@ -213,6 +213,8 @@ fn placeholder(kind: &config::Kind) -> &'static str {
         Kind::UrlOrNone => "URL",
         Kind::MailOrNone => "MAIL",
         Kind::WordOrNone => "WORD",
+        Kind::LabelOrNone => "LABEL",
+        Kind::MembersOrNone => "URL,…",
         Kind::UrlOrOff => "URL",
         Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",
         Kind::Interfaces | Kind::LogFields => "NAMES",
