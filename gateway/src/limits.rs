@@ -54,6 +54,19 @@ pub const SUCCESSOR_LOST_GRACE: Duration = Duration::from_secs(1);
 /// Connections of a replaced process on which nothing is under way may have one more request for this
 /// part of `timeout.drain`: one that were closed at once could meet a request on its way.
 pub const DRAIN_REST_PART: u32 = 2;
+/// Bytes of a file that says how etcd is reached: a bundle of CAs, a chain, a key, a password.
+pub const FLEET_FILE_BYTES_MAX: u64 = MIB;
+/// How often an edge looks after its fleet: whether it leads, whether ticket keys are new, what it is to
+/// tell the others. A new ticket key is with all edges within this time.
+pub const FLEET_LOOK: Duration = Duration::from_millis(500);
+/// How often the leader looks whether the log in etcd is to be made shorter.
+pub const FLEET_UPKEEP: Duration = Duration::from_secs(30);
+/// Changes that the log keeps below the state that edges begin with: one that was away for as many does not
+/// have to take all of it.
+pub const FLEET_ENTRIES_KEPT: u64 = 1_000;
+/// Longest time until a change is in force on another edge that is told apart from longer ones: an edge
+/// that was away for a day.
+pub const FLEET_IN_FORCE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the steering controller looks for new hosts and dead workers. A new host has no owner
 /// for so long.
 pub const STEER_POLL: Duration = Duration::from_millis(50);

@@ -23,6 +23,7 @@ mod dry_run;
 mod durability;
 mod fair;
 mod fields;
+mod fleet;
 mod front;
 mod grpc;
 mod guide;

@@ -208,6 +208,9 @@ impl World {
         let (origin, first, spare) = (Origin::echo(), Origin::echo(), Origin::echo());
         let admin = format!("127.0.0.1:{}", free_port());
         let gateway = Setup::new()
+            // In no fleet yet, and nobody is asked: its metrics are there.
+            .set("fleet.name", "prod")
+            .set("fleet.etcd", "http://127.0.0.1:9")
             .set("admin.listen", &admin)
             .set("control.private_origins", "allow")
             .set("ocsp.staple", "on")

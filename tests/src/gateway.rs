@@ -40,6 +40,7 @@ pub struct Setup {
     listen: Vec<SocketAddr>,
     descriptors: Option<u32>,
     names: Option<String>,
+    key_file: Option<PathBuf>,
 }
 
 /// A running gateway.
@@ -128,6 +129,13 @@ impl Setup {
         self
     }
 
+    /// Has the key file of another gateway, as an edge of its fleet.
+    #[must_use]
+    pub fn key_of(mut self, gateway: &Gateway) -> Self {
+        self.key_file = Some(gateway.file("ca.key"));
+        self
+    }
+
     /// Adds a rule that blocks, to the first zone.
     #[must_use]
     pub fn block(mut self, expression: &str) -> Self {
@@ -147,6 +155,9 @@ impl Setup {
     #[must_use]
     pub fn start(self) -> Gateway {
         let directory = new_directory();
+        if let Some(key_file) = &self.key_file {
+            fs::copy(key_file, directory.join("ca.key")).unwrap();
+        }
         let (zone_ids, authorities) = make_zones(&directory, &self.zones, self.certificates);
         let mut listen = self.listen.clone();
         if listen.is_empty() {

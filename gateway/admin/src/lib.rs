@@ -12,6 +12,7 @@ pub mod doctor;
 mod dry_run;
 mod events;
 pub mod explain;
+mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod http;
@@ -25,6 +26,9 @@ mod serve;
 mod tests;
 mod upgrades;
 
+pub use self::fleet::{
+    Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce, NoFleet,
+};
 pub use self::http::context::State;
 pub use self::http::listener::{Bound, Copies, Leaving, Listen, ServeError};
 pub use self::http::tls::{AdminTls, AdminTlsError};

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
-use admin::{Bound, Listen, State, Upgrades, serve_bound};
+use admin::{Bound, Listen, NoFleet, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::Control;
 use datapath::observe::spans::Spans;
@@ -121,7 +121,8 @@ impl World {
                 responders: OcspClient::new(control.clone(), Arc::default()),
                 stapler: Stapler::new(control.clone(), StapleMode::default),
                 health: HealthChecker::new(published.clone()),
-                names: NameWatch::new(control, published.clone()),
+                names: NameWatch::new(control.clone(), published.clone()),
+                fleet: Arc::new(NoFleet::new(NoFleet::NOT_SET, control)),
                 published,
                 workers: Arc::new(NoWorkers),
                 live: Arc::new(Live::new(Config::default())),

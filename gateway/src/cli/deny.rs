@@ -35,6 +35,10 @@ pub(super) enum Deny {
         /// Why, for people
         #[arg(long, value_name = "TEXT", default_value = "")]
         comment: String,
+        /// Of an edge of a fleet: on this edge alone, while etcd cannot be asked; the fleet does the same
+        /// when it can
+        #[arg(long)]
+        local: bool,
     },
     /// List denied certificates
     List {
@@ -57,6 +61,18 @@ fn path(ca: &str) -> String {
     format!("{OWN}/certificate_authorities/{}/denied", segment(ca))
 }
 
+/// Denies on this edge alone. The API wants the CA's id, whatever it was called.
+fn alone(client: &Client, ca: &str, mut body: Value, json: bool) -> Output {
+    if let Some(body) = body.as_object_mut() {
+        body.insert("authority_id".into(), json!(ca));
+    }
+    let held = client.post(&format!("{OWN}/fleet/alone"), &json!({ "deny": body }))?;
+    if json {
+        return Ok(json_text(&held));
+    }
+    Ok("denied on this edge alone, and in the fleet when etcd can be asked\n".into())
+}
+
 /// Characters of a SHA-256 in hex.
 const FINGERPRINT_DIGITS: usize = 64;
 
@@ -67,11 +83,15 @@ impl Deny {
                 certificate,
                 ca,
                 comment,
+                local,
             } => {
                 let (ca, mut body) = meant(client, &certificate, ca.as_deref())?;
                 let of_ca = subjects(client, &ca)?;
                 if let Some(body) = body.as_object_mut() {
                     body.insert("comment".into(), json!(comment));
+                }
+                if local {
+                    return alone(client, &ca, body, json);
                 }
                 let denied = client.post(&path(&ca), &body)?;
                 if json {

@@ -18,6 +18,7 @@ mod deny;
 mod doctor;
 mod document;
 mod explain;
+mod fleet;
 mod host;
 mod list;
 mod log;
@@ -146,6 +147,8 @@ enum Command {
     Store(store::Store),
     Reload(reload::Reload),
     Upgrade(upgrade::Upgrade),
+    #[command(subcommand)]
+    Fleet(fleet::Fleet),
     Log(log::Log),
     /// The state of a running gateway
     Status,
@@ -220,6 +223,7 @@ impl Command {
             Self::Store(store) => store.run(client, json),
             Self::Reload(reload) => reload.run(target, json),
             Self::Upgrade(upgrade) => upgrade.run(&client()?, json),
+            Self::Fleet(fleet) => fleet.run(&client()?, json),
             Self::Log(log) => log.run(client),
             Self::Status => status::status(&client()?, json),
             Self::Top(top) => top.run(target, json),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::pressure::memory_is_short;
@@ -26,16 +27,43 @@ pub(crate) async fn run(
     stapler: Arc<Stapler>,
     acme: Arc<AcmeClient>,
     crl_directory: Option<PathBuf>,
+    leads: watch::Receiver<bool>,
 ) {
+    let once = while_leading(leads, || {
+        let (control, lists, acme) = (control.clone(), lists.clone(), acme.clone());
+        async move {
+            tokio::join!(watch_ends(control), lists.run(), acme.run());
+        }
+    });
     tokio::join!(
-        rotate_tickets(shared),
+        rotate_tickets(shared, control.clone()),
         watch_lists(control.clone()),
-        watch_ends(control.clone()),
-        publish_lists(control, crl_directory),
-        lists.run(),
+        publish_lists(control.clone(), crl_directory),
         stapler.run(),
-        acme.run(),
+        once,
     );
+}
+
+/// Does what is done once in a fleet, for as long as this process is the one that does it.
+async fn while_leading<W: Future<Output = ()>>(
+    mut leads: watch::Receiver<bool>,
+    work: impl Fn() -> W,
+) {
+    loop {
+        // Who could say that it leads no more is gone: it goes on.
+        let gone = async |leads: &mut watch::Receiver<bool>, wanted: bool| {
+            if leads.wait_for(|leads| *leads == wanted).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        if !*leads.borrow_and_update() {
+            gone(&mut leads, true).await;
+        }
+        tokio::select! {
+            () = work() => return,
+            () = gone(&mut leads, false) => {}
+        }
+    }
 }
 
 /// Does until it is dropped what connections need, those of a replaced process too.
@@ -64,10 +92,14 @@ async fn relieve(shared: Arc<Shared>) {
     }
 }
 
-async fn rotate_tickets(shared: Arc<Shared>) {
+/// Those of a fleet are its leader's to rotate.
+async fn rotate_tickets(shared: Arc<Shared>, control: Arc<Control>) {
     let mut look = tokio::time::interval(TICKET_LOOK);
     loop {
         look.tick().await;
+        if control.membership().is_some() {
+            continue;
+        }
         let every = shared.live.load().ticket_rotation;
         match shared.acceptor.tickets().rotate(now_sec(), every) {
             Ok(true) => tracing::debug!("session tickets have a new key"),

@@ -12,6 +12,9 @@
 //! [`control`]'s to say.
 
 mod acme;
+mod edged;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod front;
 mod maintenance;
 mod pressure;
@@ -33,6 +36,7 @@ use rustix::process::{
 };
 use tokio::sync::watch;
 
+use self::edged::Edged;
 use self::front::{Front, Gifts};
 use self::reload::look_for_default_host;
 use self::signals::{Signals, Wanted, drain, step_back, wait};
@@ -99,6 +103,10 @@ pub enum StartError {
     /// The kernel is to steer and cannot.
     #[error("steer.mode is `kernel`, but {0}; set steer.mode to `auto` to start without")]
     Steer(#[from] steer::Unavailable),
+    /// The fleet that is configured cannot be met.
+    #[cfg(feature = "fleet")]
+    #[error(transparent)]
+    Fleet(#[from] fleet::FleetError),
     /// Anything else that the system refuses.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
@@ -120,6 +128,8 @@ impl StartError {
             | Self::AccessLog(_)
             | Self::Ring(_)
             | Self::Steer(_) => true,
+            #[cfg(feature = "fleet")]
+            Self::Fleet(error) => !matches!(error, fleet::FleetError::Start(_)),
             Self::Listen(_)
             | Self::Admin(_)
             | Self::Tls(_)
@@ -367,6 +377,7 @@ fn start(
     let crl_directory = config.crl_directory.clone();
     let (admin_socket, admin_listen) = (config.admin_socket.clone(), config.admin_listen);
     let store = config.store_path.clone();
+    let fleet_wanted = config.fleet.clone();
     let acme_settings = acme::settings(&config);
     let live = Arc::new(Live::new(config));
     let inboxes = Inboxes::new(worker_count)
@@ -386,6 +397,7 @@ fn start(
         buckets: Buckets::new(datapath::clock::now()),
         shares: Shares::new(descriptors),
     });
+    let edge = Edged::start(&fleet_wanted, &store, &control, &shared)?;
     let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),
         owned,
@@ -433,6 +445,7 @@ fn start(
         plain,
         events,
         upgrades: upgrades.clone(),
+        fleet: edge.desk(&control),
         started: SystemTime::now(),
         begun: Instant::now(),
     };
@@ -504,8 +517,10 @@ fn start(
             stapler,
             acme.clone(),
             crl_directory,
+            edge.leads(),
         );
         let maintained = tokio::spawn(maintained);
+        let looked_after = edge.spawn();
         let watched = tokio::spawn(service::watch(workers.clone()));
         if !is_successor {
             service::ready("serving");
@@ -552,6 +567,7 @@ fn start(
                 // These are the new process's now.
                 maintained.abort();
                 watched.abort();
+                edge.stop();
                 if let Some(steering) = steering {
                     steering.abort();
                 }
@@ -562,6 +578,11 @@ fn start(
         health_checks.abort();
         maintained.abort();
         kept.abort();
+        if let Some(looked_after) = looked_after {
+            looked_after.abort();
+        }
+        let stopped_edge = tokio::task::spawn_blocking(move || edge.stop());
+        drop(stopped_edge.await);
         drop(stop_traces);
         if let Some(traces) = traces {
             // Bounded by itself; a panic in it has been told.

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::fleet::FleetState;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
@@ -18,7 +19,17 @@ pub(crate) async fn livez() -> &'static str {
 /// Whether new connections are welcome.
 pub(crate) async fn readyz(State(context): Shared) -> Response {
     if context.workers().ready() {
-        return "ok\n".into_response();
+        let fleet = context.fleet().shown();
+        // What is here stays in force, so that it is ready all the same.
+        return match fleet.state {
+            FleetState::Behind | FleetState::Away | FleetState::Stuck => format!(
+                "ok, and {} s behind its fleet ({})\n",
+                fleet.age_seconds.ceil(),
+                fleet.state
+            )
+            .into_response(),
+            FleetState::Off | FleetState::Alone | FleetState::Current => "ok\n".into_response(),
+        };
     }
     let reason = if context.workers().status().draining {
         "draining"
@@ -48,6 +59,7 @@ pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Respo
         crl_fetches: context.lists().status(),
         files_late: context.reader().files_late(),
         store_write_failures: context.reader().write_failures(),
+        fleet: Some(context.fleet().shown()).filter(|shown| shown.name.is_some()),
         reloads: context.live().reloads(),
         host_metrics: context.live().load().host_metrics,
         crl_files: context.reader().crl_files(),

@@ -14,6 +14,7 @@ pub(crate) mod doctor;
 pub(crate) mod documents;
 pub(crate) mod events;
 pub(crate) mod expressions;
+pub(crate) mod fleet;
 pub(crate) mod forwarding;
 pub(crate) mod health;
 pub(crate) mod hosts;

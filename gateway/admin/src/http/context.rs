@@ -19,6 +19,7 @@ use super::rates::Rates;
 use super::sessions::Sessions;
 use super::tls::AdminTls;
 use crate::events::History;
+use crate::fleet::Fleet;
 use crate::latency::Series;
 use crate::upgrades::Upgrades;
 use config::Live;
@@ -62,6 +63,8 @@ pub struct State {
     pub events: Arc<Events>,
     /// Upgrades that are asked for, and the last one.
     pub upgrades: Arc<Upgrades>,
+    /// The other edges.
+    pub fleet: Arc<dyn Fleet>,
     /// When the process started, for people.
     pub started: SystemTime,
     /// The same, by a clock that nobody sets.
@@ -216,6 +219,11 @@ impl Context {
     /// Upgrades of this process.
     pub(crate) fn upgrades(&self) -> &Upgrades {
         &self.state.upgrades
+    }
+
+    /// The other edges.
+    pub(crate) fn fleet(&self) -> &Arc<dyn Fleet> {
+        &self.state.fleet
     }
 
     /// When the process started.

@@ -30,6 +30,9 @@
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_files_late`, `postern_store_write_failures_total` | – |
+//! | `postern_fleet_revision`, `postern_fleet_head`, `postern_fleet_age_seconds`, `postern_fleet_leads`, `postern_fleet_alone` | – |
+//! | `postern_fleet_state` | `state` |
+//! | `postern_fleet_in_force_seconds` | `percentile` |
 //! | `postern_reloads_total` | result (`applied`, `refused`) |
 //! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, issuer, kind, list |
 //! | `postern_crl_file_reads_total` | ca_id, result |
@@ -46,6 +49,7 @@
 //! In OpenMetrics the buckets of `postern_request_duration_seconds` have exemplars: `trace_id`.
 
 mod exemplars;
+mod fleet;
 mod format;
 mod hosts;
 mod latency;
@@ -65,6 +69,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use self::origins::{AddressStatus, LimitStatus, addresses, all_addresses, limits};
 use self::usage::Usage;
+use crate::fleet::FleetShown;
 use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
 use datapath::observe::stats::WorkerStats;
@@ -117,6 +122,8 @@ pub struct Process {
     pub files_late: usize,
     /// [`control::Control::write_failures`].
     pub store_write_failures: u64,
+    /// The fleet, when there is one.
+    pub fleet: Option<FleetShown>,
     /// [`config::Live::reloads`].
     pub reloads: [u64; 2],
     /// How much is said of each host.

@@ -27,6 +27,7 @@ impl Scrape {
             crl_fetches,
             files_late,
             store_write_failures,
+            fleet,
             reloads,
             host_metrics: _,
             crl_files,
@@ -104,6 +105,9 @@ impl Scrape {
             }
         }
         let help = "Changes that the store did not take: its disk is full, or fails";
+        if let Some(fleet) = fleet {
+            self.fleet(fleet, out)?;
+        }
         let failures = std::iter::once(([("", ""); 0], *store_write_failures));
         counters(out, "postern_store_write_failures", help, failures)?;
         let help = "New configurations by SIGHUP";

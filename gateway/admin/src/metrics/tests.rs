@@ -1,6 +1,7 @@
 //! The text is OpenMetrics, and it says what was counted.
 
 use super::*;
+use crate::fleet::{FleetState, InForce};
 use datapath::observe::tally::RuleAction;
 use datapath::observe::{HandshakeResult, Stage, Steered};
 use datapath::plain::Outcome;
@@ -55,6 +56,26 @@ fn process() -> Process {
         crl_fetches: Vec::new(),
         files_late: 0,
         store_write_failures: 1,
+        fleet: Some(FleetShown {
+            state: FleetState::Away,
+            why: None,
+            name: Some("prod".into()),
+            edge: Some("edge-1".into()),
+            revision: 7,
+            digest: None,
+            head: Some(9),
+            age_seconds: 2.5,
+            leader: None,
+            leads: false,
+            etcd: Vec::new(),
+            in_force: InForce {
+                changes: 3,
+                p50_ms: 4,
+                p99_ms: 250,
+                max_ms: 300,
+            },
+            alone: Vec::new(),
+        }),
         reloads: [3, 1],
         host_metrics: HostMetrics::Full,
         crl_files: vec![CrlFileStatus {
@@ -243,6 +264,13 @@ fn all_families_and_what_they_count() {
         ),
         ("postern_access_log_dropped_total", 2.0),
         ("postern_store_write_failures_total", 1.0),
+        ("postern_fleet_revision", 7.0),
+        ("postern_fleet_head", 9.0),
+        ("postern_fleet_age_seconds", 2.5),
+        ("postern_fleet_leads", 0.0),
+        ("postern_fleet_state{state=\"away\"}", 1.0),
+        ("postern_fleet_state{state=\"current\"}", 0.0),
+        ("postern_fleet_in_force_seconds{percentile=\"99\"}", 0.25),
         ("postern_reloads_total{result=\"applied\"}", 3.0),
         ("postern_reloads_total{result=\"refused\"}", 1.0),
         (

@@ -2,10 +2,12 @@
 
 use super::Answer::{All, Media, MediaOr503, One};
 use super::Body::{Json, MaybeJson};
-use super::Kind::{AtLeast, Text};
-use super::Need::{Nothing, Socket};
+use super::Kind::{AtLeast, Flag, Text};
+use super::Need::{All as Whole, Nothing, Socket};
 use super::{Group, Parameter, Route, route};
-use crate::api::{counters, doctor, events, health, latency, status, steering, sysctl, upgrade};
+use crate::api::{
+    counters, doctor, events, fleet, health, latency, status, steering, sysctl, upgrade,
+};
 
 /// The media type of metrics, unless OpenMetrics is asked for.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,6 +24,12 @@ pub(super) const GROUPS: &[Group] = &[
         about: "Another process, of another binary as a rule, takes the place of the running one \
                 without a connection being lost.",
         routes: UPGRADES,
+    },
+    Group {
+        name: "Fleet",
+        about: "The edges that share one log of changes in etcd. Every edge answers for itself, from its \
+                own copy; a change that is made on any is in force on all.",
+        routes: FLEET,
     },
     Group {
         name: "Events",
@@ -90,6 +98,43 @@ const UPGRADES: &[Route] = &[
     .needs(Socket)
     .takes(MaybeJson("UpgradeBegin"))
     .gives(One("Upgrades")),
+];
+
+const FLEET: &[Route] = &[
+    route!(GET "/postern/v1/fleet", fleet::show, "get_fleet",
+        "Show how this edge stands to its fleet, and what the others have said of themselves")
+    .query(&[Parameter::new(
+        "digest",
+        Flag,
+        "With a digest of all that this edge has, to compare edges of one revision; it reads the whole store",
+    )])
+    .gives(One("Fleet")),
+    route!(POST "/postern/v1/fleet/init", fleet::init, "init_fleet",
+        "Found the configured fleet with what is here")
+    .needs(Whole)
+    .gives(One("FleetDone")),
+    route!(POST "/postern/v1/fleet/join", fleet::join, "join_fleet",
+        "Join the configured fleet: what it has takes the place of what is here")
+    .needs(Whole)
+    .takes(MaybeJson("FleetJoin"))
+    .gives(One("FleetDone")),
+    route!(POST "/postern/v1/fleet/leave", fleet::leave, "leave_fleet",
+        "Leave the fleet with what is here")
+    .needs(Whole)
+    .gives(One("FleetDone")),
+    route!(POST "/postern/v1/fleet/accept", fleet::accept, "accept_fleet",
+        "Go on with what etcd has, although it is older or another's, as after it was restored")
+    .needs(Whole)
+    .gives(One("FleetDone")),
+    route!(DELETE "/postern/v1/fleet/edges/{edge}", fleet::forget, "forget_edge",
+        "Forget an edge that is dead")
+    .needs(Whole)
+    .gives(One("FleetDone")),
+    route!(POST "/postern/v1/fleet/alone", fleet::alone, "change_alone",
+        "Revoke or deny a certificate on this edge alone, until the fleet can be asked")
+    .needs(Whole)
+    .takes(Json("FleetAloneChange"))
+    .gives(One("FleetAlone")),
 ];
 
 const KIND: Parameter = Parameter::new(

@@ -106,6 +106,10 @@ impl World {
             // The clock was set back since.
             started: SystemTime::now() + Duration::from_secs(3_600),
             begun: Instant::now(),
+            fleet: Arc::new(crate::NoFleet::new(
+                crate::NoFleet::NOT_SET,
+                control.clone(),
+            )),
         };
         let server = tokio::spawn(serve_bound(bound, state));
         Self {

@@ -38,6 +38,10 @@ pub(crate) struct Revoke {
     /// affiliationChanged, privilegeWithdrawn, certificateHold, cACompromise, aACompromise
     #[arg(long, value_name = "REASON", default_value_t = RevocationReason::Unspecified)]
     reason: RevocationReason,
+    /// Of an edge of a fleet: on this edge alone, while etcd cannot be asked; the fleet does the same when it
+    /// can
+    #[arg(long)]
+    local: bool,
     /// Confirm, when it is more than one
     #[arg(long)]
     yes: bool,
@@ -81,6 +85,9 @@ impl Revoke {
             let what = format!("this revokes {count}: {}", some(&holders));
             confirm(self.yes, &what)?;
         }
+        if self.local {
+            return alone(client, &found, self.reason, json);
+        }
         if let [one] = found.as_slice() {
             let id = segment(str_of(&one.certificate, "id"));
             let path = format!("client_certificates/{id}?reason={}", self.reason);
@@ -101,6 +108,26 @@ impl Revoke {
             _ => format!("revoked {count}, {before} of them before\n"),
         })
     }
+}
+
+/// Revokes them on this edge alone, one after the other.
+fn alone(client: &Client, all: &[Found], reason: RevocationReason, json: bool) -> Output {
+    let mut held = Vec::new();
+    for one in all {
+        let wanted = json!({ "revoke": {
+            "zone_id": one.zone.id,
+            "certificate_id": str_of(&one.certificate, "id"),
+            "reason": reason,
+        }});
+        held.push(client.post(&format!("{OWN}/fleet/alone"), &wanted)?);
+    }
+    if json {
+        return Ok(json_text(&Value::Array(held)));
+    }
+    let count = counted(all.len(), "certificate");
+    Ok(format!(
+        "revoked {count} on this edge alone, and in the fleet when etcd can be asked\n"
+    ))
 }
 
 /// Revokes all of them in one change, or none.

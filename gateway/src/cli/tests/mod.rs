@@ -4,7 +4,6 @@
 mod many;
 
 use std::fs;
-use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::Value;
 
 use super::*;
-use admin;
+use admin::NoFleet;
 use config::{Config, Live};
 use control::Control;
 use datapath::observe::spans::Spans;
@@ -70,6 +69,7 @@ impl Gateway {
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
         let state = admin::State {
             upgrades: Arc::new(admin::Upgrades::new(None).0),
+            fleet: Arc::new(NoFleet::new(NoFleet::NOT_SET, control.clone())),
             lists: fetch::CrlFetcher::new(control.clone()),
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             stapler: fetch::Stapler::new(control.clone(), Default::default),

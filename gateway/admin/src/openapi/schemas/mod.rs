@@ -7,6 +7,7 @@ mod cas;
 mod certificates;
 mod documents;
 mod dry_run;
+mod fleet;
 mod hosts;
 mod origins;
 mod rules;

@@ -14,6 +14,7 @@ use datapath::observe::{EventKind, Steered};
 pub(super) fn schemas() -> Vec<Named> {
     let mut all = status();
     all.extend(upgrades());
+    all.extend(super::fleet::schemas());
     all.extend(counters());
     all.extend(steering());
     all.extend(events());

@@ -1,0 +1,120 @@
+//! The log in etcd, as the control plane wants it.
+
+use std::sync::Arc;
+
+use ::fleet::{AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError};
+use bytes::Bytes;
+use control::{ChangeError, FleetState, Ledger, LedgerError, Mark, News, StoreError};
+
+/// The log of a fleet.
+pub(super) struct EtcdLedger(pub(super) Arc<Etcd>);
+
+pub(super) fn mark(head: &Head) -> Mark {
+    Mark {
+        revision: head.revision,
+        digest: *head.digest.as_bytes(),
+    }
+}
+
+pub(super) fn head(mark: Mark) -> Head {
+    Head {
+        revision: mark.revision,
+        digest: Digest::from(mark.digest),
+    }
+}
+
+fn of_log(error: LogError) -> LedgerError {
+    match error {
+        LogError::Trimmed(_) => LedgerError::Behind,
+        LogError::Another { .. } | LogError::None | LogError::Record(_) => {
+            LedgerError::Another(error.to_string())
+        }
+        other => LedgerError::Away(other.to_string()),
+    }
+}
+
+impl Ledger for EtcdLedger {
+    fn append(&self, after: Mark, entry: Vec<u8>) -> Result<Mark, LedgerError> {
+        let bytes = entry.len();
+        let added = self.0.append(&head(after), Bytes::from(entry));
+        added.map(|head| mark(&head)).map_err(|error| match error {
+            AppendError::Moved => LedgerError::Moved,
+            AppendError::TooLarge(_) => LedgerError::TooLarge {
+                bytes,
+                max: ::fleet::limits::ENTRY_BYTES_MAX,
+            },
+            AppendError::Unknown(error) => LedgerError::Unknown(error.to_string()),
+            AppendError::Log(error) => of_log(error),
+        })
+    }
+
+    fn after(&self, known: Mark) -> Result<News, LedgerError> {
+        let page = self.0.after(&head(known)).map_err(of_log)?;
+        let entries = page.entries.into_iter();
+        Ok(News {
+            entries: entries
+                .map(|entry| (mark(&entry.head), entry.bytes.to_vec()))
+                .collect(),
+            head: mark(&page.head),
+        })
+    }
+}
+
+/// Puts a state into etcd and has the log begin there.
+pub(super) fn found(
+    etcd: &Etcd,
+    founding: &Founding,
+    state: &FleetState,
+) -> Result<(), LedgerError> {
+    let parts = framed(state.parts.clone());
+    let founded = etcd.found(&head(state.mark), founding, parts);
+    founded.map_err(|error| LedgerError::Another(error.to_string()))
+}
+
+/// The parts of a state, each behind its length: etcd cuts them anywhere.
+pub(super) fn framed(parts: Vec<Vec<u8>>) -> impl Iterator<Item = Result<Bytes, String>> {
+    parts.into_iter().map(|part| {
+        let length = u32::try_from(part.len()).map_err(|_too_long| "a part is too long")?;
+        Ok(Bytes::from(
+            [&length.to_be_bytes(), part.as_slice()].concat(),
+        ))
+    })
+}
+
+/// The state whose framed parts these are.
+pub(super) fn unframed(mark: Mark, mut all: &[u8]) -> Result<FleetState, String> {
+    let mut parts = Vec::new();
+    let cut = || "the state in etcd is cut short".to_owned();
+    while !all.is_empty() {
+        let (length, rest) = all.split_first_chunk().ok_or_else(cut)?;
+        let length = u32::from_be_bytes(*length);
+        let length = usize::try_from(length).map_err(|_too_long| cut())?;
+        let (part, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
+        parts.push(part.to_vec());
+        all = rest;
+    }
+    Ok(FleetState { mark, parts })
+}
+
+/// The state that etcd has.
+pub(super) fn state(etcd: &Etcd) -> Result<FleetState, String> {
+    let snapshot = etcd.snapshot().map_err(|error| error.to_string())?;
+    let snapshot = snapshot.ok_or("etcd has no state of the fleet")?;
+    let mut all = Vec::new();
+    let read = etcd.read_snapshot(&snapshot, |part| {
+        all.extend_from_slice(&part);
+        Ok(())
+    });
+    read.map_err(|error: SnapshotError| error.to_string())?;
+    unframed(mark(&snapshot.head), &all)
+}
+
+/// What is told of a change that was refused.
+pub(super) fn text_of(error: &ChangeError, fleet: &str) -> String {
+    match error {
+        ChangeError::Store(StoreError::Ledger(LedgerError::Another(why))) => {
+            format!("{why} (fleet `{fleet}`)")
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,499 @@
+//! This gateway as an edge of a fleet: connected to etcd, following, known to the others, and leading when
+//! it is its turn.
+//!
+//! Owns the connection and what is done with it, and when. What a change is, and how it is put into force,
+//! is `control`'s; what is in etcd is `fleet`'s.
+
+mod ledger;
+mod link;
+mod taker;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use self::ledger::text_of;
+use self::link::Link;
+use crate::limits::{FLEET_FILE_BYTES_MAX, FLEET_LOOK};
+use ::fleet::{Credentials, Fleet as Etcd, FleetName, Founding, Member, Settings, Stuck};
+use admin::{Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce};
+use control::{Control, STORE_FORMAT};
+use datapath::connection::Shared;
+use vocabulary::clock::now_sec;
+use vocabulary::file::read_regular;
+
+/// Why a fleet that is configured cannot be an edge's.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// A value is none.
+    #[error("{key}: {why}")]
+    Value {
+        /// The configuration's key.
+        key: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error("{key}: {path}: {why}")]
+    File {
+        /// The configuration's key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// The thread that speaks with etcd does not start.
+    #[error("the connection to the fleet's etcd cannot be set up: {0}")]
+    Start(String),
+}
+
+/// An edge, in a fleet or about to be in one.
+pub(crate) struct Edge {
+    control: Arc<Control>,
+    shared: Arc<Shared>,
+    etcd: Arc<Etcd>,
+    /// The fleet's name.
+    name: String,
+    /// What this edge is called.
+    edge: String,
+    members: Vec<String>,
+    store: PathBuf,
+    link: Mutex<Option<Link>>,
+    /// Whether this edge does what is done once.
+    leads: watch::Sender<bool>,
+}
+
+fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, FleetError> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = read_regular(path, FLEET_FILE_BYTES_MAX).map_err(|why| FleetError::File {
+        key,
+        path: path.to_owned(),
+        why,
+    })?;
+    Ok(Some(bytes))
+}
+
+fn refused(why: impl Into<String>) -> FleetRefusal {
+    FleetRefusal::Refused(why.into())
+}
+
+fn unavailable(why: impl std::fmt::Display) -> FleetRefusal {
+    FleetRefusal::Unavailable(format!("the fleet's etcd cannot be asked: {why}"))
+}
+
+impl Edge {
+    /// The edge that the configuration describes; none when it describes none. Asks nobody: the gateway
+    /// serves with what it has, whatever becomes of etcd.
+    ///
+    /// # Errors
+    /// See [`FleetError`].
+    pub(crate) fn start(
+        wanted: &config::Fleet,
+        store: &Path,
+        host_name: &str,
+        control: &Arc<Control>,
+        shared: &Arc<Shared>,
+    ) -> Result<Option<Arc<Self>>, FleetError> {
+        let Some(name) = &wanted.name else {
+            return Ok(None);
+        };
+        let value = |key, why: &dyn std::fmt::Display| FleetError::Value {
+            key,
+            why: why.to_string(),
+        };
+        let fleet: FleetName = name.parse().map_err(|why| value("fleet.name", &why))?;
+        let edge = wanted.edge.clone().unwrap_or_else(|| label_of(host_name));
+        let members = wanted.etcd.iter().map(|url| url.parse::<Member>());
+        let members = members.collect::<Result<Vec<_>, _>>();
+        let mut members = members.map_err(|why| value("fleet.etcd", &why))?;
+        // Not all edges begin with the same member.
+        if !members.is_empty() {
+            let sum: usize = edge.bytes().map(usize::from).sum();
+            let first = sum % members.len();
+            members.rotate_left(first);
+        }
+        let ca = read("fleet.ca_file", wanted.ca_file.as_deref())?;
+        let certificate = read("fleet.certificate", wanted.certificate.as_deref())?;
+        let key = read("fleet.key", wanted.key.as_deref())?;
+        let password = read("fleet.password_file", wanted.password_file.as_deref())?;
+        let password = password.map(String::from_utf8).transpose();
+        let password = password.map_err(|why| value("fleet.password_file", &why))?;
+        let settings = Settings::read(
+            members,
+            &Credentials {
+                ca: ca.as_deref(),
+                certificate: certificate.as_deref(),
+                key: key.as_deref(),
+                user: wanted.user.as_deref(),
+                password: password.as_deref().map(str::trim_end),
+            },
+        );
+        let settings = settings.map_err(|why| value("fleet.etcd", &why))?;
+        let etcd = Etcd::start(settings, &fleet, &edge);
+        let etcd = etcd.map_err(|why| FleetError::Start(why.to_string()))?;
+        let this = Arc::new(Self {
+            control: control.clone(),
+            shared: shared.clone(),
+            etcd: Arc::new(etcd),
+            name: name.clone(),
+            edge,
+            members: wanted.etcd.clone(),
+            store: store.to_owned(),
+            link: Mutex::new(None),
+            leads: watch::channel(false).0,
+        });
+        match control.membership() {
+            Some(membership) if membership.fleet == this.name => this.enter(),
+            Some(membership) => tracing::error!(
+                fleet = membership.fleet,
+                configured = this.name,
+                "the store belongs to another fleet than the configured one: changes are refused; \
+                 `postern fleet leave`, or set fleet.name back"
+            ),
+            None => tracing::info!(
+                fleet = this.name,
+                "in no fleet yet: `postern fleet init` founds it, `postern fleet join` joins it"
+            ),
+        }
+        Ok(Some(this))
+    }
+
+    /// Whether this edge does what is done once; told of every change.
+    pub(crate) fn leads(&self) -> watch::Receiver<bool> {
+        self.leads.subscribe()
+    }
+
+    fn link(&self) -> MutexGuard<'_, Option<Link>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows, as a member.
+    fn enter(&self) {
+        let mut link = self.link();
+        *link = None;
+        if let Some(membership) = self.control.membership() {
+            match Link::new(&self.etcd, &self.control, &membership) {
+                Ok(new) => *link = Some(new),
+                Err(error) => tracing::error!(%error, "the fleet cannot be followed"),
+            }
+        }
+    }
+
+    /// Does until it is dropped what an edge does besides following.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut look = tokio::time::interval(FLEET_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            let this = self.clone();
+            let looked = tokio::task::spawn_blocking(move || this.look()).await;
+            if let Err(error) = looked {
+                tracing::error!(%error, "looking after the fleet failed");
+            }
+        }
+    }
+
+    fn look(&self) {
+        let leading = self.link().as_ref().map(|link| {
+            link.say(&self.control);
+            link.leads()
+        });
+        // One that is alone does everything itself.
+        let Some(leading) = leading else {
+            return self.lead(true);
+        };
+        self.lead(leading);
+        self.take_tickets();
+        if self.shown().state != FleetState::Current {
+            return;
+        }
+        match self.control.merge_alone() {
+            Ok(0) => {}
+            Ok(merged) => {
+                tracing::info!(merged, "the fleet has what was denied on this edge alone")
+            }
+            Err(error) => tracing::warn!(%error, "what was denied on this edge alone waits"),
+        }
+        if !leading {
+            return;
+        }
+        self.rotate_tickets();
+        let upkeep = {
+            let mut link = self.link();
+            link.as_mut().and_then(Link::upkeep_due)
+        };
+        if let Some(mut upkeep) = upkeep {
+            link::maintain(&self.etcd, &self.control, &mut upkeep);
+            if let Some(link) = self.link().as_mut() {
+                link.upkeep_done(upkeep);
+            }
+        }
+    }
+
+    fn lead(&self, leads: bool) {
+        let changed = self.leads.send_if_modified(|before| {
+            let is_new = *before != leads;
+            *before = leads;
+            is_new
+        });
+        if changed && self.link().is_some() {
+            tracing::info!(leads, "what is done once in the fleet");
+        }
+    }
+
+    /// Uses the fleet's ticket keys.
+    fn take_tickets(&self) {
+        let Some(keys) = self.control.ticket_keys() else {
+            return;
+        };
+        let secrets = tls::TicketSecrets::from(keys.reveal().to_vec());
+        if self.shared.acceptor.tickets().secrets().reveal() != secrets.reveal()
+            && !self.shared.acceptor.tickets().take_over(&secrets)
+        {
+            tracing::error!("the fleet's ticket keys are of a form that is not known here");
+        }
+    }
+
+    /// Makes a new ticket key for the fleet when one is due.
+    fn rotate_tickets(&self) {
+        let every = self.shared.live.load().ticket_rotation;
+        let tickets = self.shared.acceptor.tickets();
+        let before = tickets.secrets();
+        let is_first = self.control.ticket_keys().is_none();
+        match tickets.rotate(now_sec(), every) {
+            Ok(false) if !is_first => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(%error, "session tickets keep their key");
+                return;
+            }
+        }
+        if let Err(error) = self.control.set_ticket_keys(tickets.secrets().reveal()) {
+            tracing::warn!(%error, "the fleet keeps its ticket key");
+            // No edge uses what the others do not have.
+            let _as_before = tickets.take_over(&before);
+        }
+    }
+
+    /// Stops everything: another process goes on with this edge, or it ends.
+    pub(crate) fn stop(&self) {
+        *self.link() = None;
+        self.etcd.stop();
+    }
+
+    /// A copy of the store beside it.
+    fn backup(&self) -> Result<PathBuf, FleetRefusal> {
+        let mut path = self.store.as_os_str().to_owned();
+        path.push(format!(".before-fleet-{}", now_sec()));
+        let path = PathBuf::from(path);
+        let copied = self.control.backup(&path);
+        copied.map_err(|error| {
+            FleetRefusal::Unavailable(format!("no backup could be made: {error}"))
+        })?;
+        Ok(path)
+    }
+}
+
+/// The first label of a machine's name, as the name of an edge.
+fn label_of(host_name: &str) -> String {
+    let label = host_name.split('.').next().unwrap_or_default();
+    let mut label: String = label
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    label.truncate(config::limits::LABEL_BYTES_MAX);
+    let label = label.trim_matches('-');
+    if label.is_empty() {
+        "edge".into()
+    } else {
+        label.into()
+    }
+}
+
+impl Fleet for Edge {
+    fn shown(&self) -> FleetShown {
+        let membership = self.control.membership();
+        let mark = membership.as_ref().map(|membership| membership.mark);
+        let mut shown = FleetShown {
+            state: FleetState::Alone,
+            why: None,
+            name: Some(self.name.clone()),
+            edge: Some(self.edge.clone()),
+            revision: self.control.model().revision,
+            digest: mark.map(|mark| {
+                let digest = mark.digest.iter();
+                digest.map(|byte| format!("{byte:02x}")).collect()
+            }),
+            head: None,
+            age_seconds: 0.0,
+            leader: None,
+            leads: *self.leads.borrow(),
+            etcd: self.members.clone(),
+            in_force: InForce::default(),
+            alone: self.control.held_alone().entries.clone(),
+        };
+        if let Some(link) = self.link().as_ref() {
+            link.show(&mut shown);
+        } else if let Some(membership) = membership {
+            shown.state = FleetState::Stuck;
+            shown.why = Some(format!(
+                "the store belongs to the fleet `{}`, which is not the configured one",
+                membership.fleet
+            ));
+        }
+        shown
+    }
+
+    fn edges(&self) -> Result<Vec<FleetEdge>, FleetRefusal> {
+        let edges = self.etcd.edges().map_err(unavailable)?;
+        Ok(edges.into_iter().map(link::edge_shown).collect())
+    }
+
+    fn init(&self) -> Result<FleetDone, FleetRefusal> {
+        let proof = self.control.fleet_proof(&self.name);
+        let proof = proof.map_err(|error| refused(error.to_string()))?;
+        let founding = Founding {
+            store_format: u32::try_from(STORE_FORMAT).unwrap_or(u32::MAX),
+            proof,
+        };
+        let founded = self.control.found(&self.name, |state| {
+            ledger::found(&self.etcd, &founding, state)
+        });
+        founded.map_err(|error| refused(text_of(&error, &self.name)))?;
+        tracing::info!(fleet = self.name, "the fleet is founded with what is here");
+        self.enter();
+        Ok(FleetDone::default())
+    }
+
+    fn join(&self, replace: bool) -> Result<FleetDone, FleetRefusal> {
+        let record = self.etcd.record().map_err(unavailable)?;
+        let record = record.ok_or_else(|| {
+            refused(format!(
+                "etcd has no fleet `{}`: `postern fleet init` on the gateway whose state it is to begin \
+                 with, or mend fleet.name",
+                self.name
+            ))
+        })?;
+        if u64::from(record.store_format) != STORE_FORMAT {
+            return Err(refused(format!(
+                "the fleet's stores have format {}, and this version of postern has {STORE_FORMAT}: upgrade \
+                 the older one first",
+                record.store_format
+            )));
+        }
+        if !self.control.has_key_of(&self.name, &record.proof) {
+            return Err(refused(
+                "this gateway's key file (ca.key, or what ca.key_file names) is not the fleet's: private keys \
+                 could not be opened here. Stop this gateway, copy the key file of an edge of the fleet in its \
+                 place (mode 0600), remove or restore its own store, and start it again",
+            ));
+        }
+        let state = ledger::state(&self.etcd).map_err(unavailable)?;
+        let has_something = !self.control.model().zones.is_empty();
+        let backup = if replace && has_something {
+            Some(self.backup()?)
+        } else {
+            None
+        };
+        // Not while the old membership is followed.
+        *self.link() = None;
+        let joined = self.control.join(&self.name, &state, replace);
+        let entered = joined.map_err(|error| refused(text_of(&error, &self.name)));
+        self.enter();
+        entered?;
+        tracing::info!(
+            fleet = self.name,
+            revision = state.mark.revision,
+            "joined the fleet"
+        );
+        Ok(FleetDone { backup })
+    }
+
+    fn leave(&self) -> Result<FleetDone, FleetRefusal> {
+        let link = self.link().take();
+        if let Some(link) = link {
+            link.leave();
+        }
+        let left = self.control.leave();
+        if let Err(error) = left {
+            self.enter();
+            return Err(refused(error.to_string()));
+        }
+        tracing::info!(fleet = self.name, "left the fleet");
+        Ok(FleetDone::default())
+    }
+
+    fn accept(&self) -> Result<FleetDone, FleetRefusal> {
+        let is_another = {
+            let link = self.link();
+            let link = link.as_ref();
+            let link = link.ok_or_else(|| refused("this gateway is in no fleet"))?;
+            link.stuck() == Some(StuckKind::Another)
+        };
+        if !is_another {
+            return Err(refused(
+                "there is nothing to accept: etcd has the log that this edge follows, or cannot be asked",
+            ));
+        }
+        let backup = Some(self.backup()?);
+        let state = ledger::state(&self.etcd).map_err(unavailable)?;
+        *self.link() = None;
+        let joined = self.control.join(&self.name, &state, true);
+        let entered = joined.map_err(|error| refused(text_of(&error, &self.name)));
+        self.enter();
+        entered?;
+        Ok(FleetDone { backup })
+    }
+
+    fn forget(&self, edge: &str) -> Result<FleetDone, FleetRefusal> {
+        match self.etcd.remove_edge(edge).map_err(unavailable)? {
+            true => Ok(FleetDone::default()),
+            false => Err(refused(format!(
+                "`{edge}` is alive, or no edge of that name is known; `postern fleet status` shows them"
+            ))),
+        }
+    }
+}
+
+/// Why an edge is stuck, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StuckKind {
+    Another,
+    Other,
+}
+
+impl From<&Stuck> for StuckKind {
+    fn from(stuck: &Stuck) -> Self {
+        match stuck {
+            Stuck::Another { .. } => Self::Another,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A time as seconds since then.
+fn since(at: Instant) -> f64 {
+    at.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_is_called_as_its_machine() {
+        for (host, label) in [
+            ("edge-1.example.com", "edge-1"),
+            ("EDGE_7", "edge-7"),
+            ("-", "edge"),
+            ("", "edge"),
+            (&"a".repeat(80), &"a".repeat(63)),
+        ] {
+            assert_eq!(label_of(host), *label, "{host}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Takes what the others change, and measures how long that took.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+
+use super::ledger::{mark, unframed};
+use crate::limits::FLEET_IN_FORCE_MAX;
+use ::fleet::{Entry, SnapshotHead, Take, Taken};
+use admin::InForce;
+use control::{ChangeError, Control, FollowError, StoreError};
+use vocabulary::clock::now_usec;
+
+/// How long changes of others took until they were in force here.
+#[derive(Clone)]
+pub(super) struct Times(Arc<Mutex<Histogram<u64>>>);
+
+impl Times {
+    pub(super) fn new() -> Option<Self> {
+        let most = u64::try_from(FLEET_IN_FORCE_MAX.as_millis()).ok()?;
+        let histogram = Histogram::new_with_max(most, 2).ok()?;
+        Some(Self(Arc::new(Mutex::new(histogram))))
+    }
+
+    fn note(&self, milliseconds: u64) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.saturating_record(milliseconds);
+    }
+
+    pub(super) fn shown(&self) -> InForce {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        InForce {
+            changes: held.len(),
+            p50_ms: held.value_at_quantile(0.5),
+            p99_ms: held.value_at_quantile(0.99),
+            max_ms: held.max(),
+        }
+    }
+}
+
+/// Puts entries into force.
+pub(super) struct Taker {
+    pub(super) control: Arc<Control>,
+    pub(super) times: Option<Times>,
+}
+
+fn is_handed_over(error: &StoreError) -> bool {
+    matches!(error, StoreError::HandedOver)
+}
+
+impl Take for Taker {
+    fn take(&mut self, entry: &Entry) -> Result<Taken, String> {
+        let known = self.control.model().revision;
+        match self.control.take(mark(&entry.head), &entry.bytes) {
+            Ok(()) => {}
+            // The other process follows.
+            Err(FollowError::Store(error)) if is_handed_over(&error) => {
+                return Err("an upgrade is going on".into());
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        if entry.head.revision > known
+            && let Some(times) = &self.times
+        {
+            let now = u64::try_from(now_usec() / 1000).unwrap_or_default();
+            times.note(now.saturating_sub(entry.at));
+        }
+        Ok(Taken::Done)
+    }
+
+    fn take_snapshot(
+        &mut self,
+        snapshot: &SnapshotHead,
+        parts: &mut dyn Iterator<Item = Result<Bytes, String>>,
+    ) -> Result<Taken, String> {
+        let mut all = Vec::new();
+        for part in parts {
+            all.extend_from_slice(&part?);
+        }
+        let state = unframed(mark(&snapshot.head), &all)?;
+        drop(all);
+        match self.control.take_state(&state) {
+            Ok(()) => Ok(Taken::Done),
+            Err(ChangeError::Store(error)) if is_handed_over(&error) => {
+                Err("an upgrade is going on".into())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
