@@ -135,7 +135,36 @@ fn bill_of_materials(out: &Path) -> Result<PathBuf> {
         "postern.cdx",
     ]);
     shell::run(cyclonedx.arg("--manifest-path").arg(&manifest))?;
-    moved(&manifest.with_file_name("postern.cdx.json"), out)
+    let bill = moved(&manifest.with_file_name(BILL), out)?;
+    // It makes one of every member, whichever manifest it is given.
+    remove_bills(&shell::root())?;
+    let text = fs::read_to_string(&bill)?;
+    fs::write(&bill, without_place(&text, &shell::root()))?;
+    Ok(bill)
+}
+
+/// What cargo-cyclonedx leaves beside a manifest.
+const BILL: &str = "postern.cdx.json";
+
+/// Removes bills from the sources.
+fn remove_bills(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let is_source = name != "target" && !name.to_string_lossy().starts_with('.');
+        if entry.file_type()?.is_dir() && is_source {
+            remove_bills(&path)?;
+        } else if name == BILL {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A bill of materials that does not say where it was made: our own parts are named by their place in the
+/// sources.
+fn without_place(bill: &str, root: &Path) -> String {
+    bill.replace(&format!("file://{}", root.display()), "file:///postern")
 }
 
 /// What `sha256sum --check` reads.
@@ -152,4 +181,33 @@ fn checksums(files: &[PathBuf]) -> Result<String> {
         }
     }
     Ok(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bill_of_materials_says_nothing_of_the_machine_that_made_it() {
+        let bill = r#"{"bom-ref": "path+file:///home/me/postern-src/gateway#0.1.0"}"#;
+        assert_eq!(
+            without_place(bill, Path::new("/home/me/postern-src")),
+            r#"{"bom-ref": "path+file:///postern/gateway#0.1.0"}"#
+        );
+    }
+
+    #[test]
+    fn bills_are_taken_out_of_the_sources_and_nothing_else_is() {
+        let root = std::env::temp_dir().join(format!("postern-bills-{}", std::process::id()));
+        for folder in ["gateway/tls", "target"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+            fs::write(root.join(folder).join(BILL), "{}").unwrap();
+        }
+        fs::write(root.join("gateway/tls/Cargo.toml"), "").unwrap();
+        remove_bills(&root).unwrap();
+        assert!(!root.join("gateway/tls").join(BILL).exists());
+        assert!(root.join("gateway/tls/Cargo.toml").exists());
+        assert!(root.join("target").join(BILL).exists());
+        fs::remove_dir_all(&root).unwrap();
+    }
 }
