@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::admin::Reply;
+use tests::crl::CrlSpec;
 use tests::etcd::Etcd;
 use tests::gateway::ZONE;
 use tests::wait::until;
@@ -507,4 +508,99 @@ async fn an_older_etcd_is_refused_until_a_person_accepts_it() {
         zones.contains("new.test") && !zones.contains("lost.test"),
         "{zones}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_killed_while_it_changes_loses_nothing_that_it_acknowledged() {
+    const KILLS: usize = 8;
+    let Some(etcd) = Etcd::start(1) else { return };
+    let mut fleet = Fleet::start(&etcd, 3).await;
+    let mut acknowledged = Vec::new();
+    for round in 0..KILLS {
+        let (admin, pid) = (fleet.edges[1].admin.clone(), fleet.edges[1].pid());
+        let changes = std::thread::spawn(move || {
+            let mut done = Vec::new();
+            for number in 0.. {
+                let name = format!("k{round}-{number}.test");
+                let body = json!({ "name": name });
+                // The answer may be lost with the process, or be cut.
+                match admin.ask("POST", "/client/v4/zones", Some(&body)) {
+                    Some(reply) if reply.status == 200 => done.push(name),
+                    Some(_) | None => break,
+                }
+            }
+            done
+        });
+        // Another edge changes meanwhile, so that heads move.
+        for number in 0..5 + round {
+            let name = format!("m{round}-{number}.test");
+            assert_eq!(fleet.create_zone(0, &name).status, 200);
+            acknowledged.push(name);
+        }
+        tests::tool::signal(pid, "KILL");
+        let _killed = fleet.edges[1].wait();
+        acknowledged.extend(changes.join().unwrap());
+        tokio::task::block_in_place(|| fleet.edges[1].start());
+    }
+    fleet.settle();
+    let zones = cli(&fleet.edges[2], &["--json", "zone", "list"]);
+    for name in &acknowledged {
+        assert!(
+            zones.contains(&format!("\"{name}\"")),
+            "{name} was acknowledged"
+        );
+    }
+    println!(
+        "{} changes acknowledged around {KILLS} kills, none lost",
+        acknowledged.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_many_megabytes_comes_to_all_edges_whole() {
+    const ENTRIES: u32 = 500_000;
+    let Some(etcd) = Etcd::start(1) else { return };
+    let fleet = Fleet::start(&etcd, 2).await;
+    let root = fleet.edges[0].root(&[HOST]);
+    let id = status_of_uploaded(&fleet.edges[0]);
+    let device = root.client("listed");
+    fleet.settle();
+    assert_eq!(fleet.asked(1, &device).await, 200);
+    let mut list = CrlSpec::revoking(1, &[&device]);
+    let serials = (0..ENTRIES).map(|number| {
+        let mut serial = vec![0x40; 16];
+        serial[12..].copy_from_slice(&number.to_be_bytes());
+        (serial, None)
+    });
+    list.revoked.extend(serials);
+    let der = list.sign(&root);
+    let file = fleet.edges[0].file("large.crl");
+    std::fs::write(&file, &der).unwrap();
+    let begun = Instant::now();
+    cli(
+        &fleet.edges[0],
+        &["crl", "put", &id, file.to_str().unwrap()],
+    );
+    let acknowledged = begun.elapsed();
+    fleet.settle();
+    println!(
+        "a list of {} MB: acknowledged after {acknowledged:?}, in force on the other edge after {:?}",
+        der.len() / 1_000_000,
+        begun.elapsed()
+    );
+    for edge in 0..2 {
+        assert_eq!(fleet.asked(edge, &device).await, 403, "edge {edge}");
+    }
+}
+
+/// The id of the only CA that was uploaded.
+fn status_of_uploaded(gateway: &Gateway) -> String {
+    let all = cli(gateway, &["--json", "ca", "list"]);
+    let all: Value = serde_json::from_str(&all).unwrap();
+    let uploaded = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|ca| ca["name"] == "uploaded");
+    uploaded.unwrap()["id"].as_str().unwrap().to_owned()
 }
