@@ -114,6 +114,9 @@ pub const ACME_ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const ACME_RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Bytes of the token of a challenge: servers send some 43.
 pub const ACME_TOKEN_BYTES_MAX: usize = 256;
+/// For the other edges of a fleet to show a challenge before the server is told to look: they look for one twice
+/// a second, and have a change within a second. One that is slower answers the server's next try.
+pub const ACME_FLEET_WAIT: Duration = Duration::from_secs(2);
 /// Authorizations of an order of one name: one. A server may have more than one way to say so.
 pub const ACME_AUTHORIZATIONS_MAX: usize = 4;
 /// How long the first look at an order waits; every further one waits twice as long.

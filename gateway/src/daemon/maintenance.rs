@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::pressure::memory_is_short;
-use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, PRESSURE_LOOK, TICKET_LOOK};
+use crate::limits::{
+    CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, FLEET_LOOK, PRESSURE_LOOK, TICKET_LOOK,
+};
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
@@ -29,7 +31,8 @@ pub(crate) async fn run(
     crl_directory: Option<PathBuf>,
     leads: watch::Receiver<bool>,
 ) {
-    let once = while_leading(leads, || {
+    let mirrored = acme.clone();
+    let once = while_leading(leads.clone(), || {
         let (control, lists, acme) = (control.clone(), lists.clone(), acme.clone());
         async move {
             tokio::join!(watch_ends(control), lists.run(), acme.run());
@@ -40,6 +43,7 @@ pub(crate) async fn run(
         watch_lists(control.clone()),
         publish_lists(control.clone(), crl_directory),
         stapler.run(),
+        mirror_challenges(control.clone(), mirrored, leads.clone()),
         once,
     );
 }
@@ -105,6 +109,22 @@ async fn rotate_tickets(shared: Arc<Shared>, control: Arc<Control>) {
             Ok(true) => tracing::debug!("session tickets have a new key"),
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "session tickets keep their key"),
+        }
+    }
+}
+
+/// Shows ACME servers what the edge that leads has its orders checked with.
+async fn mirror_challenges(
+    control: Arc<Control>,
+    acme: Arc<AcmeClient>,
+    leads: watch::Receiver<bool>,
+) {
+    let mut look = tokio::time::interval(FLEET_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if control.membership().is_some() && !*leads.borrow() {
+            acme.mirror().await;
         }
     }
 }

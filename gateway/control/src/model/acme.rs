@@ -42,6 +42,9 @@ pub struct AcmeOrder {
     /// It was left for the next process to go on with, and is no failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftOrder>,
+    /// What every edge of a fleet shows the server while it is under way: the server may ask any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<AcmeProof>,
 }
 
 /// What the next process needs to go on with an order.

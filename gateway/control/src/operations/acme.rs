@@ -10,7 +10,7 @@ use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
 use crate::limits::ACME_ERROR_BYTES_MAX;
-use crate::model::acme::{AcmeAccount, AcmeOrder, LeftOrder};
+use crate::model::acme::{AcmeAccount, AcmeOrder, AcmeProof, LeftOrder};
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
 use crate::model::secret::Secret;
@@ -154,7 +154,26 @@ impl<A: Changes> Control<A> {
                 error: None,
                 left_alone_sec: 0,
                 left: None,
+                shown: None,
             });
+            Ok(())
+        })
+    }
+
+    /// Has every edge of the fleet show the server this for a host whose order is under way.
+    ///
+    /// # Errors
+    /// The host is gone, or wants none any more.
+    pub fn show_acme_proof(&self, name: &HostName, proof: &AcmeProof) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            wanting(&draft.model, name)?;
+            if let Some(before) = draft.model.acme_orders.get(name) {
+                let order = AcmeOrder {
+                    shown: Some(proof.clone()),
+                    ..(**before).clone()
+                };
+                draft.put_acme_order(order);
+            }
             Ok(())
         })
     }
@@ -200,6 +219,7 @@ impl<A: Changes> Control<A> {
                 let failed = AcmeOrder {
                     error: Some(shortened_acme_error(why)),
                     left_alone_sec: left_alone.unwrap_or_default(),
+                    shown: None,
                     ..(**before).clone()
                 };
                 draft.put_acme_order(failed);
@@ -245,6 +265,7 @@ impl<A: Changes> Control<A> {
                 error: None,
                 left_alone_sec: 0,
                 left: None,
+                shown: None,
             });
             release(draft, left);
             Ok(Arc::new(certificate))

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use boring::error::ErrorStack;
 use boring::sha::sha256;
 
-use crate::limits::ACME_TOKEN_BYTES_MAX;
+use crate::limits::{ACME_FLEET_WAIT, ACME_TOKEN_BYTES_MAX};
 use control::{AcmeProof, Control};
 use snapshot::challenges::Challenges;
 use tls::Challenge;
@@ -39,6 +39,8 @@ enum Shown {
 pub(super) struct Board {
     control: Arc<Control>,
     shown: Mutex<BTreeMap<HostName, Shown>>,
+    /// What of it is another edge's.
+    mirrored: Mutex<BTreeMap<HostName, AcmeProof>>,
     /// Held while the data path is told, so that it is told in order.
     telling: tokio::sync::Mutex<()>,
 }
@@ -48,6 +50,7 @@ impl Board {
         Self {
             control,
             shown: Mutex::default(),
+            mirrored: Mutex::default(),
             telling: tokio::sync::Mutex::default(),
         }
     }
@@ -59,20 +62,68 @@ impl Board {
 
     /// Shows the proof for `name`; the data path has it when this returns.
     pub(super) async fn show(&self, name: &HostName, proof: &AcmeProof) -> Result<(), ShowError> {
-        if !is_token(&proof.token) {
-            return Err(ShowError::Token);
+        self.show_here(name, proof).await?;
+        if self.control.membership().is_none() {
+            return Ok(());
         }
-        let of_key = proof.key_authorization.as_str();
-        let shown = match proof.challenge {
-            AcmeChallenge::Http01 => Shown::Token(proof.token.as_str().into(), of_key.into()),
-            AcmeChallenge::TlsAlpn01 => {
-                let made = Challenge::build(name, &sha256(of_key.as_bytes()), now_sec());
-                let failed = |why: ErrorStack| ShowError::Failed(why.to_string());
-                Shown::Certificate(Arc::new(made.map_err(failed)?))
-            }
-        };
+        // The server may ask any edge.
+        let (control, name, proof) = (self.control.clone(), name.clone(), proof.clone());
+        let told = tokio::task::spawn_blocking(move || control.show_acme_proof(&name, &proof));
+        let told = told.await.map_err(|error| error.to_string());
+        told.and_then(|told| told.map_err(|error| error.to_string()))
+            .map_err(ShowError::Failed)?;
+        tokio::time::sleep(ACME_FLEET_WAIT).await;
+        Ok(())
+    }
+
+    /// As [`Self::show`], on this edge.
+    pub(super) async fn show_here(
+        &self,
+        name: &HostName,
+        proof: &AcmeProof,
+    ) -> Result<(), ShowError> {
+        let shown = shown(name, proof)?;
         self.lock().insert(name.clone(), shown);
         self.tell().await
+    }
+
+    /// Shows what another edge of the fleet has its orders checked with, beside its own.
+    pub(super) async fn mirror(&self) {
+        let model = self.control.model();
+        let wanted: BTreeMap<HostName, AcmeProof> = model
+            .acme_orders
+            .values()
+            .filter_map(|order| Some((order.host.clone(), order.shown.clone()?)))
+            .collect();
+        if *self.mirrored() == wanted {
+            return;
+        }
+        let before = self.mirrored().clone();
+        let mut made = BTreeMap::new();
+        for (name, proof) in &wanted {
+            match shown(name, proof) {
+                Ok(shown) => drop(made.insert(name.clone(), shown)),
+                Err(error) => {
+                    tracing::warn!(%error, %name, "an edge's ACME challenge is not shown")
+                }
+            }
+        }
+        {
+            let mut all = self.lock();
+            all.retain(|name, _| !before.contains_key(name));
+            for (name, shown) in made {
+                all.entry(name).or_insert(shown);
+            }
+        }
+        match self.tell().await {
+            Ok(()) => *self.mirrored() = wanted,
+            // It is tried again at the next look.
+            Err(error) => tracing::warn!(%error, "an edge's ACME challenges are not shown"),
+        }
+    }
+
+    fn mirrored(&self) -> MutexGuard<'_, BTreeMap<HostName, AcmeProof>> {
+        self.mirrored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows nothing for `name` any more.
@@ -102,6 +153,22 @@ impl Board {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(ShowError::Failed(error.to_string())),
             Err(error) => Err(ShowError::Failed(error.to_string())),
+        }
+    }
+}
+
+/// What a proof is shown as.
+fn shown(name: &HostName, proof: &AcmeProof) -> Result<Shown, ShowError> {
+    if !is_token(&proof.token) {
+        return Err(ShowError::Token);
+    }
+    let of_key = proof.key_authorization.as_str();
+    match proof.challenge {
+        AcmeChallenge::Http01 => Ok(Shown::Token(proof.token.as_str().into(), of_key.into())),
+        AcmeChallenge::TlsAlpn01 => {
+            let made = Challenge::build(name, &sha256(of_key.as_bytes()), now_sec());
+            let failed = |why: ErrorStack| ShowError::Failed(why.to_string());
+            Ok(Shown::Certificate(Arc::new(made.map_err(failed)?)))
         }
     }
 }

@@ -150,10 +150,15 @@ impl AcmeClient {
             };
             let host = &order.host;
             tracing::info!(%host, "going on with an order that another process has begun");
-            if let Err(error) = self.board.show(host, proof).await {
+            if let Err(error) = self.board.show_here(host, proof).await {
                 tracing::warn!(%host, %error, "an order that another process has begun will fail");
             }
         }
+    }
+
+    /// Shows what the edge of the fleet that leads has its orders checked with: the servers may ask any edge.
+    pub async fn mirror(&self) {
+        self.board.mirror().await;
     }
 
     /// Begins nothing any more, and leaves what is under way for the next process. One whose key the server
