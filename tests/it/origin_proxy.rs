@@ -65,6 +65,21 @@ fn spec(url: &str) -> Value {
     json!({ "url": url, "proxy_protocol": "v2" })
 }
 
+/// Nobody comes again: the connections of clients that are gone are not kept.
+fn all_end(gateway: &Gateway) {
+    wait::until("the connections of clients that are gone to end", || {
+        let metrics = gateway.admin.get("/metrics").body;
+        let line = |line: &str| {
+            Some(
+                line.strip_prefix("postern_origin_connections_open{")?
+                    .ends_with(" 0"),
+            )
+        };
+        let mut lines = metrics.lines().filter_map(line);
+        lines.all(|is_none| is_none).then_some(())
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_the_one_of_its_client_and_of_no_other() {
     let (origin, heard) = listening();
@@ -110,15 +125,8 @@ async fn a_connection_is_the_one_of_its_client_and_of_no_other() {
         assert_eq!(has_name, is_known, "{more:?}");
     }
     assert_ne!(heard[0].2, heard[2].2, "the port says which connection");
-    // Nobody comes again: the connections of clients that are gone are not kept.
     drop((one, other, known));
-    wait::until("the connections of clients that are gone to end", || {
-        let metrics = gateway.admin.get("/metrics").body;
-        let line = |line: &str| {
-            line.starts_with("postern_origin_connections_open{") && line.ends_with(" 0")
-        };
-        metrics.lines().any(line).then_some(())
-    });
+    all_end(&gateway);
     let audit = gateway.admin.get("/postern/v1/origins").result();
     assert_eq!(audit[0]["addresses"][0]["failed"], 0, "{audit}");
 }
@@ -203,6 +211,7 @@ async fn is_understood(gateway: &Gateway, ports: [(SocketAddr, bool); 2]) {
             });
         }
     }
+    all_end(gateway);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

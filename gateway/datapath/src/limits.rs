@@ -93,6 +93,9 @@ pub const LISTEN_RETRY: Duration = Duration::from_millis(10);
 pub const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// How often a worker closes origin connections that are not used.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long an origin's connection that is for one client alone is kept idle: nobody else has a use for
+/// it, and that client may be gone.
+pub const ORIGIN_OF_CLIENT_IDLE: Duration = Duration::from_secs(10);
 /// How often a worker looks whether somebody waits for an idle connection of an origin that has as
 /// many as it may have.
 pub const YIELD_INTERVAL: Duration = Duration::from_millis(50);

@@ -23,7 +23,7 @@ use super::repeat::Budget;
 use crate::clock;
 use crate::limits::{
     H2_HEADER_LIST_MARGIN, H2_ORIGIN_STREAMS_MAX, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM,
-    ORIGIN_TOLD_EVERY, YIELD_INTERVAL,
+    ORIGIN_OF_CLIENT_IDLE, ORIGIN_TOLD_EVERY, YIELD_INTERVAL,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
@@ -160,6 +160,8 @@ struct Kept {
     speaks_http2: Option<bool>,
     /// An HTTP/2 connection that is being opened, or one that may become one.
     opening: Option<Rc<Opening>>,
+    /// Its connections are for one client alone.
+    is_of_client: bool,
     budget: Budget,
     /// What the operator was told of it: that it does not answer, and that it has as much as it may.
     told: [Told; 2],
@@ -256,6 +258,10 @@ impl Kept {
     }
 
     fn sweep(&mut self, now: Instant, idle_timeout: Duration, idle_max: usize) {
+        let idle_timeout = match self.is_of_client {
+            true => idle_timeout.min(ORIGIN_OF_CLIENT_IDLE),
+            false => idle_timeout,
+        };
         let spare = self.wanted().saturating_sub(self.lent).min(idle_max);
         // The first ones have waited longest.
         let beyond = self.idle.len().saturating_sub(spare);
@@ -551,7 +557,10 @@ impl Pool {
             past,
         } = connect(origin, false, patience).await?;
         let key = origin.connection_key();
-        self.of(key, |kept| kept.speaks_http2 = Some(http2));
+        self.of(key, |kept| {
+            kept.speaks_http2 = Some(http2);
+            kept.is_of_client = origin.introduction.is_some();
+        });
         if http2 {
             let left = patience.saturating_sub(started.elapsed());
             let (heads, open) = (
