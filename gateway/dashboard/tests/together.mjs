@@ -78,13 +78,26 @@ try {
     await step("a host with several addresses, and one with an origin of its zone", async () => {
         const hosts = `/postern/v1/zones/${told.zone}/hosts`;
         const addresses = [{ url: "http://127.0.0.1:9" }, { url: "http://127.0.0.2:9", weight: 2 }];
-        await api("POST", `/postern/v1/zones/${told.zone}/origins`, { name: "pool", origin: { addresses } });
+        await api("POST", `/postern/v1/zones/${told.zone}/origins`, {
+            name: "pool",
+            origin: {
+                addresses,
+                timeouts: { try_ms: 2000 },
+                limits: { requests: 200, queue: 0 },
+                proxy_protocol: "v2",
+            },
+        });
         await api("POST", hosts, { name: "many.example.test", origin: { addresses } });
         await api("POST", hosts, { name: "pooled.example.test", origin: { name: "pool" } });
         await visitPage("Overview");
         const row = (name) => page.getByRole("row").filter({ hasText: name });
         await row("many.example.test").getByText("http://127.0.0.2:9").first().waitFor();
         await row("pooled.example.test").getByText("the zone's origin pool").waitFor();
+        const origins = page.getByRole("region", { name: "Origins of example.test" });
+        for (const said of ["2 s for a try", "200 requests at once, nobody waits", "PROXY protocol v2"]) {
+            await origins.getByText(said).waitFor();
+        }
+        await origins.getByText("host pooled.example.test").waitFor();
         await inspect(page, "overview-origins");
         await button("Edit pooled.example.test").click();
         await dialog.getByText("go to the zone's origin pool").waitFor();
