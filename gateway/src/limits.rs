@@ -61,6 +61,15 @@ pub const FLEET_FILE_BYTES_MAX: u64 = MIB;
 pub const FLEET_LOOK: Duration = Duration::from_millis(500);
 /// How often the leader looks whether the log in etcd is to be made shorter.
 pub const FLEET_UPKEEP: Duration = Duration::from_secs(30);
+/// After so many times `trust.ticket_rotation` an edge that hears of no new key of its fleet makes its own.
+pub const TICKET_ALONE_FACTOR: u32 = 3;
+/// How long upkeep that failed is left alone: it reads the whole store, and would fail again.
+pub const FLEET_UPKEEP_AGAIN: Duration = Duration::from_secs(60 * 60);
+/// How long ago etcd may have answered for an edge to count as one that has all: some missed looks.
+pub const FLEET_CONTACT: Duration = Duration::from_secs(15);
+/// How often an edge keeps in its store that it has all that the fleet has, in seconds: a write each time. What
+/// is told of an edge's age after a restart is wrong by so much at the most.
+pub const FLEET_SEEN_EVERY_SEC: u64 = 30;
 /// Changes that the log keeps below the state that edges begin with: one that was away for as many does not
 /// have to take all of it.
 pub const FLEET_ENTRIES_KEPT: u64 = 1_000;

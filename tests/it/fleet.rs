@@ -52,8 +52,7 @@ fn revision(gateway: &Gateway) -> u64 {
 
 /// The revision and the digest of all that it has.
 fn digest(gateway: &Gateway) -> Value {
-    let shown = gateway.admin.get("/postern/v1/fleet?digest=true").result();
-    shown["state_digest"].clone()
+    gateway.admin.get("/postern/v1/fleet/digest").result()
 }
 
 #[track_caller]

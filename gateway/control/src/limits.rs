@@ -18,6 +18,9 @@ pub const ALONE_MAX: usize = 10_000;
 /// How often a change of a fleet is tried before who asks is told that others were always first. With
 /// three edges that change all the time one in three tries is the first.
 pub const FLEET_TRIES: usize = 64;
+/// Changes whose entries of the audit log go with a whole state: the last ones, some 500 bytes each. Edges that
+/// were there have more of it; an edge that joins begins with these.
+pub const STATE_AUDIT_REVISIONS: u64 = 10_000;
 /// Bytes of a part of a whole state, before it is sealed: below what one value of etcd takes.
 pub const STATE_PART_BYTES: usize = 192 << 10;
 /// Lists of one CA: complete ones and deltas, by issuer and scope.

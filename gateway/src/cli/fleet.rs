@@ -53,12 +53,11 @@ impl Fleet {
         let path = format!("{OWN}/fleet");
         let (done, told) = match self {
             Self::Status { digest } => {
-                let path = if digest {
-                    format!("{path}?digest=true")
-                } else {
-                    path
-                };
-                let shown = client.get(&path)?;
+                let mut shown = client.get(&path)?;
+                if digest && let Some(shown) = shown.as_object_mut() {
+                    let digest = client.get(&format!("{path}/digest"))?;
+                    shown.insert("state_digest".into(), digest);
+                }
                 return Ok(if json {
                     json_text(&shown)
                 } else {

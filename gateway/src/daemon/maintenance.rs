@@ -13,7 +13,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::pressure::memory_is_short;
 use crate::limits::{
-    CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, FLEET_LOOK, PRESSURE_LOOK, TICKET_LOOK,
+    CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, FLEET_LOOK, PRESSURE_LOOK, TICKET_ALONE_FACTOR,
+    TICKET_LOOK,
 };
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
@@ -101,10 +102,11 @@ async fn rotate_tickets(shared: Arc<Shared>, control: Arc<Control>) {
     let mut look = tokio::time::interval(TICKET_LOOK);
     loop {
         look.tick().await;
+        let mut every = shared.live.load().ticket_rotation;
         if control.membership().is_some() {
-            continue;
+            // Nobody who leads has been heard of for long: a key of one's own is better than an old one.
+            every = every.saturating_mul(TICKET_ALONE_FACTOR);
         }
-        let every = shared.live.load().ticket_rotation;
         match shared.acceptor.tickets().rotate(now_sec(), every) {
             Ok(true) => tracing::debug!("session tickets have a new key"),
             Ok(false) => {}

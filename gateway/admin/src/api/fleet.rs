@@ -10,8 +10,8 @@ use crate::fleet::{Fleet, FleetDone, FleetRefusal};
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{Json, MaybeJson, Parameters};
-use crate::http::scope::ChangeInGateway;
+use crate::http::query::{Json, MaybeJson};
+use crate::http::scope::{ChangeInGateway, InGateway};
 use control::{AloneEntry, ChangeError, Control, Deny, DenyWhat, Id, RevocationReason, Uuid};
 
 impl From<FleetRefusal> for Fault {
@@ -40,37 +40,27 @@ async fn off_thread<T: Send + 'static>(
     })
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
-    let wants_digest = parameters.text("digest") == Some("true");
+pub(crate) async fn show(State(context): Shared) -> Result<Response, Fault> {
     let mut shown = json!(context.fleet().shown());
     let edges = off_thread(&context, |fleet| fleet.edges()).await?;
     let (edges, why) = match edges {
         Ok(edges) => (json!(edges), Value::Null),
         Err(refusal) => (Value::Null, json!(refusal.to_string())),
     };
-    let digest = if wants_digest {
-        let control = context.reader().clone();
-        let read = tokio::task::spawn_blocking(move || control.state_digest()).await;
-        match read {
-            Ok(Ok((revision, digest))) => {
-                let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-                json!({ "revision": revision, "sha256": digest })
-            }
-            Ok(Err(error)) => return Err(ChangeError::from(error).into()),
-            Err(_panic) => Value::Null,
-        }
-    } else {
-        Value::Null
-    };
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("edges".into(), edges);
         shown.insert("edges_error".into(), why);
-        shown.insert("state_digest".into(), digest);
     }
     Ok(envelope::result(shown))
+}
+
+pub(crate) async fn digest(at: InGateway) -> Result<Response, Fault> {
+    let read = at.run(|control| Ok(control.state_digest()?)).await?;
+    let (revision, digest) = read;
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(envelope::result(
+        json!({ "revision": revision, "sha256": digest }),
+    ))
 }
 
 fn done(done: Result<FleetDone, FleetRefusal>) -> Result<Response, Fault> {

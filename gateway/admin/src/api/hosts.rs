@@ -321,6 +321,15 @@ pub(crate) async fn order(at: InGateway) -> Result<Response, Fault> {
     let name = HostName::parse(at.text(0))?;
     let of = name.clone();
     let host = at.run(move |control| control.acme_host(&of)).await?;
+    let fleet = at.context().fleet().shown();
+    if !fleet.leads {
+        let leader = fleet
+            .leader
+            .unwrap_or_else(|| "an edge that nobody knows yet".into());
+        let message =
+            format!("certificates are ordered by the edge that leads the fleet: ask {leader}");
+        return Err(Fault::bad(1004, message));
+    }
     at.context().acme().renew(&name);
     let model = at.control().model();
     Ok(envelope::result(shown(at.context(), &model, &host)))

@@ -2,7 +2,7 @@
 
 use super::Answer::{All, Media, MediaOr503, One};
 use super::Body::{Json, MaybeJson};
-use super::Kind::{AtLeast, Flag, Text};
+use super::Kind::{AtLeast, Text};
 use super::Need::{All as Whole, Nothing, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
@@ -103,12 +103,11 @@ const UPGRADES: &[Route] = &[
 const FLEET: &[Route] = &[
     route!(GET "/postern/v1/fleet", fleet::show, "get_fleet",
         "Show how this edge stands to its fleet, and what the others have said of themselves")
-    .query(&[Parameter::new(
-        "digest",
-        Flag,
-        "With a digest of all that this edge has, to compare edges of one revision; it reads the whole store",
-    )])
     .gives(One("Fleet")),
+    route!(GET "/postern/v1/fleet/digest", fleet::digest, "get_fleet_digest",
+        "Show a digest of all that this edge has, to compare edges of one revision; it reads the whole store")
+    .needs(Whole)
+    .gives(One("FleetDigest")),
     route!(POST "/postern/v1/fleet/init", fleet::init, "init_fleet",
         "Found the configured fleet with what is here")
     .needs(Whole)

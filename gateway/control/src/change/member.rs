@@ -9,12 +9,16 @@ use crate::change::control::{Control, Shared, Writer};
 use crate::change::error::ChangeError;
 use crate::change::following::{Fed, FollowError};
 use crate::compile::{Parts, compile};
+use crate::model::Model;
 use crate::model::id::Uuid;
+use crate::model::moment::Moment;
+use crate::store::keys;
 use crate::store::ledger::{DIGEST_BYTES, Ledger, LedgerError, Mark};
-use crate::store::membership::Membership;
+use crate::store::membership::{self, Membership};
 use crate::store::replay::{Replayed, index_changes, replay};
+use crate::store::state::OldAudit;
 use crate::store::transaction::Transaction;
-use crate::store::{Store, StoreError, Write, load};
+use crate::store::{Store, StoreError, Table, Write, load};
 use crate::store::{sealed, state};
 
 /// What the writer has of the fleet that its store belongs to.
@@ -192,10 +196,11 @@ impl Shared {
         writer: &mut Writer,
         membership: Membership,
         parts: Vec<Transaction>,
+        old_audit: OldAudit,
     ) -> Result<(), ChangeError> {
         let known = self.model.load();
-        let mut writes = state::difference(self.store.as_ref(), parts)?;
         let next = membership.mark.revision;
+        let mut writes = state::difference(self.store.as_ref(), next, parts, old_audit)?;
         // Whether it can be served is seen before anything is touched.
         let after = Overlay::over(self.store.clone(), &writes);
         let (mut model, index) = load::load(&after)?;
@@ -242,7 +247,10 @@ impl<A: Reads> Control<A> {
     pub fn state_digest(&self) -> Result<(u64, [u8; DIGEST_BYTES]), StoreError> {
         let _writer = self.shared.lock();
         let revision = self.shared.model.load().revision;
-        Ok((revision, state::digest(self.shared.store.as_ref())?))
+        Ok((
+            revision,
+            state::digest(self.shared.store.as_ref(), revision)?,
+        ))
     }
 }
 
@@ -252,6 +260,39 @@ impl Control {
     pub fn membership(&self) -> Option<Membership> {
         let membership = self.shared.membership.load();
         membership.as_deref().cloned()
+    }
+
+    /// Whether nobody has made anything in the store yet, so that nothing would be lost with it.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        is_fresh(&self.model())
+    }
+
+    /// Notes that the store has all that the fleet has, for the next start to tell how old it may be.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn note_current(&self, now: Moment) -> Result<(), StoreError> {
+        let writer = self.shared.lock();
+        if writer.following.is_some() || writer.member.is_none() {
+            return Ok(());
+        }
+        self.shared.write_own(&[Write {
+            table: Table::Meta,
+            key: membership::SEEN_KEY.to_vec(),
+            value: Some(keys::encode(&now)),
+        }])
+    }
+
+    /// When [`Self::note_current`] was called last.
+    #[must_use]
+    pub fn last_current(&self) -> Option<Moment> {
+        let value = self
+            .shared
+            .store
+            .value(Table::Meta, membership::SEEN_KEY)
+            .ok()??;
+        keys::decode(Table::Meta, membership::SEEN_KEY, &value).ok()
     }
 
     /// Says how the log is reached, or that it is not any more.
@@ -313,8 +354,13 @@ impl Control {
             return Err(older(state.mark.revision, known));
         }
         let fleet = &membership.fleet;
-        let parts = sealed::open_parts(&shared.seal, fleet, state.mark.revision, &state.parts)?;
-        shared.install(&mut writer, membership.at(state.mark), parts)
+        let parts = sealed::open_parts(&shared.seal, fleet, state.mark, &state.parts)?;
+        shared.install(
+            &mut writer,
+            membership.at(state.mark),
+            parts,
+            OldAudit::Stays,
+        )
     }
 
     /// All that this edge has, for others to begin with.
@@ -331,7 +377,7 @@ impl Control {
         let Membership { fleet, mark, .. } = member.membership.clone();
         let parts = state::read(shared.store.as_ref(), mark.revision)?;
         drop(writer);
-        let parts = sealed::seal_parts(&shared.seal, &fleet, mark.revision, &parts)?;
+        let parts = sealed::seal_parts(&shared.seal, &fleet, mark, &parts)?;
         Ok(FleetState { mark, parts })
     }
 
@@ -372,10 +418,10 @@ impl Control {
         let revision = shared.model.load().revision;
         let mark = Mark {
             revision,
-            digest: state::digest(shared.store.as_ref())?,
+            digest: state::digest(shared.store.as_ref(), revision)?,
         };
         let parts = state::read(shared.store.as_ref(), revision)?;
-        let parts = sealed::seal_parts(&shared.seal, fleet, revision, &parts)?;
+        let parts = sealed::seal_parts(&shared.seal, fleet, mark, &parts)?;
         publish(&FleetState { mark, parts }).map_err(StoreError::from)?;
         let membership = Membership {
             fleet: fleet.to_owned(),
@@ -425,10 +471,11 @@ impl Control {
             Some(before) => before.edge,
             None => Uuid::random(),
         };
-        let parts = sealed::open_parts(&shared.seal, fleet, state.mark.revision, &state.parts)?;
-        let has_something = !model.zones.is_empty() || !model.authorities.is_empty();
-        if has_something && !replace {
-            let writes = state::difference(shared.store.as_ref(), parts.clone())?;
+        let parts = sealed::open_parts(&shared.seal, fleet, state.mark, &state.parts)?;
+        if !is_fresh(&model) && !replace {
+            let revision = state.mark.revision;
+            let store = shared.store.as_ref();
+            let writes = state::difference(store, revision, parts.clone(), OldAudit::Goes)?;
             if !writes.is_empty() {
                 let (zones, hosts) = (model.zones.len(), model.hosts.len());
                 return Err(ChangeError::invalid(
@@ -446,7 +493,7 @@ impl Control {
             edge,
             mark: state.mark,
         };
-        shared.install(&mut writer, membership.clone(), parts)?;
+        shared.install(&mut writer, membership.clone(), parts, OldAudit::Goes)?;
         Ok(membership)
     }
 
@@ -468,10 +515,22 @@ impl Control {
         writer.member = None;
         shared.show_membership(&writer);
         drop(writer);
-        // What was denied here alone becomes a change like any other.
-        self.merge_alone()?;
+        // What was denied here alone becomes a change like any other; what is left is tried again.
+        if let Err(error) = self.merge_alone() {
+            tracing::warn!(%error, "what was denied on this edge alone waits");
+        }
         Ok(membership)
     }
+}
+
+/// Whether nobody has made anything in it.
+fn is_fresh(model: &Model) -> bool {
+    model.zones.is_empty()
+        && model.authorities.is_empty()
+        && model.server_certificates.is_empty()
+        && model.lists.is_empty()
+        && model.tokens.is_empty()
+        && model.acme_accounts.is_empty()
 }
 
 fn is_in_none(writer: &Writer) -> Result<(), ChangeError> {

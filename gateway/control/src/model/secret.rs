@@ -46,6 +46,14 @@ impl fmt::Debug for Secret {
 #[serde(transparent)]
 pub struct Sealed(pub(crate) String);
 
+impl Sealed {
+    /// As the store has it: tells one from another.
+    #[must_use]
+    pub fn as_text(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sealed(…)")

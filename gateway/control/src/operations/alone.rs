@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::change::control::{Control, Shared, Writer};
 use crate::change::draft::Draft;
 use crate::change::error::ChangeError;
+use crate::change::following::Fed;
 use crate::change::intent::Intent;
 use crate::change::{Changes, Reads};
 use crate::compile::compile;
@@ -47,6 +48,8 @@ impl Shared {
         let host = writer.default_host.as_ref();
         let (snapshot, parts) = compile(&model, host, &self.seal, &writer.parts)?;
         self.write_own(&[alone::write(&model.alone)])?;
+        // A replaced process cannot be told of it, and ends its connections.
+        self.feed(Fed::Gap);
         self.publish(writer, snapshot, parts);
         self.model.store(Arc::new(model));
         Ok(more)
@@ -155,7 +158,7 @@ impl<A: Reads> Control<A> {
 /// # Errors
 /// The fleet cannot be asked; what is left is tried again.
 pub(crate) fn merge(control: &Control) -> Result<usize, ChangeError> {
-    let mut merged = 0;
+    let (mut merged, mut failed) = (0, None);
     for entry in &control.held_alone().entries {
         let actor = format!("{} (alone on one edge since {})", entry.actor, entry.at);
         let control_of = control.acting(Intent::of(&actor));
@@ -176,12 +179,20 @@ pub(crate) fn merge(control: &Control) -> Result<usize, ChangeError> {
             Err(ChangeError::NotFound { noun, key }) => {
                 tracing::warn!(%noun, key, "what was denied on this edge alone is gone from the fleet");
             }
-            Err(error) => return Err(error),
+            // Nobody can be asked now; the others would wait for nothing.
+            Err(error @ ChangeError::Store(_)) => return Err(error),
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
         }
         control.shared.let_go(entry)?;
         merged += 1;
     }
-    Ok(merged)
+    match failed {
+        Some(error) if merged == 0 => Err(error),
+        _ => Ok(merged),
+    }
 }
 
 impl Control {

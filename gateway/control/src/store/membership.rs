@@ -11,6 +11,9 @@ use crate::store::{Store, StoreError, Table, Write};
 /// In the table of single values: the membership. Own to each edge, as all that begins with it.
 pub(crate) const KEY: &[u8] = b"fleet";
 
+/// In the table of single values: when the store had all that the fleet has.
+pub(crate) const SEEN_KEY: &[u8] = b"fleet_seen";
+
 /// That a store belongs to a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,9 +18,10 @@ fn entry_purpose(fleet: &str, after: Mark) -> String {
 }
 
 /// What a part of a state is sealed for; the last one says so, so that none is missing.
-fn part_purpose(fleet: &str, revision: u64, number: usize, is_last: bool) -> String {
+fn part_purpose(fleet: &str, mark: Mark, number: usize, is_last: bool) -> String {
     let place = if is_last { "last" } else { "more" };
-    format!("fleet/{fleet}/state/{revision}/{number}/{place}")
+    let (revision, digest) = (mark.revision, hex(&mark.digest));
+    format!("fleet/{fleet}/state/{revision}/{digest}/{number}/{place}")
 }
 
 /// What the proof of the key is sealed for.
@@ -66,12 +67,12 @@ pub(crate) fn open_entry(
 pub(crate) fn seal_parts(
     seal: &Seal,
     fleet: &str,
-    revision: u64,
+    mark: Mark,
     parts: &[Transaction],
 ) -> Result<Vec<Vec<u8>>, SealError> {
     let last = parts.len().saturating_sub(1);
     let sealed = parts.iter().enumerate().map(|(number, part)| {
-        let purpose = part_purpose(fleet, revision, number, number == last);
+        let purpose = part_purpose(fleet, mark, number, number == last);
         seal.seal_bytes(&purpose, &part.encode())
     });
     sealed.collect()
@@ -81,17 +82,17 @@ pub(crate) fn seal_parts(
 pub(crate) fn open_parts(
     seal: &Seal,
     fleet: &str,
-    revision: u64,
+    mark: Mark,
     parts: &[Vec<u8>],
 ) -> Result<Vec<Transaction>, StoreError> {
     let last = parts.len().saturating_sub(1);
     let opened = parts.iter().enumerate().map(|(number, part)| {
-        let purpose = part_purpose(fleet, revision, number, number == last);
+        let purpose = part_purpose(fleet, mark, number, number == last);
         let opened = seal.open_bytes(&purpose, part);
         let opened = opened.map_err(|_wrong| unreadable("a part of the state"))?;
         let part = Transaction::decode(opened.reveal());
         let part = part.map_err(|why| StoreError::Corrupt(format!("the fleet's state: {why}")))?;
-        if part.revision == revision {
+        if part.revision == mark.revision {
             Ok(part)
         } else {
             Err(unreadable("a part of the state"))

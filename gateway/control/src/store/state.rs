@@ -1,13 +1,14 @@
 //! All of a store: in parts, so that another store can be made equal to it; as a digest, so that two stores
 //! can be compared.
 //!
-//! Not of it is what is a store's own: its format, its revision, its membership of a fleet.
+//! Not of it is what is a store's own: its format, its revision, its membership of a fleet; and of the audit
+//! log what is older than its last part.
 
 use std::collections::BTreeMap;
 
 use boring::sha::Sha256;
 
-use crate::limits::STATE_PART_BYTES;
+use crate::limits::{STATE_AUDIT_REVISIONS, STATE_PART_BYTES};
 use crate::store::ledger::DIGEST_BYTES;
 use crate::store::membership;
 use crate::store::transaction::Transaction;
@@ -20,14 +21,25 @@ fn is_own(table: Table, key: &[u8]) -> bool {
     table == Table::Meta && (key.starts_with(membership::KEY) || OF_THE_FILE.contains(&key))
 }
 
+/// Whether it is of the audit log, and of long before `revision`.
+fn is_old(table: Table, key: &[u8], revision: u64) -> bool {
+    let of = || key.try_into().map(u64::from_be_bytes).ok();
+    table == Table::Audit
+        && of().is_some_and(|of| of.saturating_add(STATE_AUDIT_REVISIONS) <= revision)
+}
+
 /// A table by its name, and a key of it.
 type Place = (&'static str, Vec<u8>);
 
 /// Visits all that is of the state.
-fn visit(store: &dyn Store, mut each: impl FnMut(Table, &[u8], &[u8])) -> Result<(), StoreError> {
+fn visit(
+    store: &dyn Store,
+    revision: u64,
+    mut each: impl FnMut(Table, &[u8], &[u8]),
+) -> Result<(), StoreError> {
     for table in Table::ALL {
         store.scan(table, b"", &mut |key, value| {
-            if !is_own(table, key) {
+            if !is_own(table, key) && !is_old(table, key, revision) {
                 each(table, key, value);
             }
             Ok(())
@@ -39,7 +51,7 @@ fn visit(store: &dyn Store, mut each: impl FnMut(Table, &[u8], &[u8])) -> Result
 /// The state of a store in parts, each a transaction that sets some of it. There is one at least.
 pub(crate) fn read(store: &dyn Store, revision: u64) -> Result<Vec<Transaction>, StoreError> {
     let (mut parts, mut writes, mut size) = (Vec::new(), Vec::new(), 0);
-    visit(store, |table, key, value| {
+    visit(store, revision, |table, key, value| {
         size += key.len() + value.len() + 32;
         writes.push(Write {
             table,
@@ -59,14 +71,14 @@ pub(crate) fn read(store: &dyn Store, revision: u64) -> Result<Vec<Transaction>,
 }
 
 /// A digest of the state. Stores that are equal have the same, whatever became of them before.
-pub(crate) fn digest(store: &dyn Store) -> Result<[u8; DIGEST_BYTES], StoreError> {
+pub(crate) fn digest(store: &dyn Store, revision: u64) -> Result<[u8; DIGEST_BYTES], StoreError> {
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         hash.update(&length.to_be_bytes());
         hash.update(bytes);
     };
-    visit(store, |table, key, value| {
+    visit(store, revision, |table, key, value| {
         put(table.name().as_bytes());
         put(key);
         put(value);
@@ -74,10 +86,21 @@ pub(crate) fn digest(store: &dyn Store) -> Result<[u8; DIGEST_BYTES], StoreError
     Ok(hash.finish())
 }
 
-/// What has to be written to a store so that it has the state of `parts` and nothing else.
+/// What older entries of the audit log become where another state is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OldAudit {
+    /// They are of the same fleet.
+    Stays,
+    /// They are of something else.
+    Goes,
+}
+
+/// What has to be written to a store so that it has the state of `parts`, at `revision`, and nothing else.
 pub(crate) fn difference(
     store: &dyn Store,
+    revision: u64,
     parts: Vec<Transaction>,
+    old_audit: OldAudit,
 ) -> Result<Vec<Write>, StoreError> {
     let mut wanted: BTreeMap<Place, (Table, Vec<u8>)> = BTreeMap::new();
     for write in parts.into_iter().flat_map(|part| part.writes) {
@@ -86,7 +109,11 @@ pub(crate) fn difference(
         }
     }
     let mut writes = Vec::new();
-    visit(store, |table, key, value| {
+    let revision = match old_audit {
+        OldAudit::Stays => revision,
+        OldAudit::Goes => 0,
+    };
+    visit(store, revision, |table, key, value| {
         let place = (table.name(), key.to_vec());
         match wanted.get(&place) {
             Some((_, same)) if same == value => drop(wanted.remove(&place)),

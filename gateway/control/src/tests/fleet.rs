@@ -8,7 +8,7 @@ use super::documents::{apply, full};
 use super::following::picture;
 use super::*;
 use crate::store::StoreError;
-use crate::store::state;
+use crate::store::state::{self, OldAudit};
 use fixtures::pki::{Identity, Spec};
 use serde_json::json;
 
@@ -543,15 +543,15 @@ fn a_state_is_split_and_put_together_again() {
     let revision = store.revision().unwrap();
     let parts = state::read(store.as_ref(), revision).unwrap();
     assert!(parts.len() > 2, "{}", parts.len());
-    let none = state::difference(store.as_ref(), parts.clone()).unwrap();
+    let none = state::difference(store.as_ref(), revision, parts.clone(), OldAudit::Stays).unwrap();
     assert!(none.is_empty(), "{}", none.len());
     let other = World::new();
     let to = &other.control().shared.store;
-    let writes = state::difference(to.as_ref(), parts).unwrap();
+    let writes = state::difference(to.as_ref(), revision, parts, OldAudit::Goes).unwrap();
     to.commit_as(to.revision().unwrap(), revision, &writes)
         .unwrap();
     assert_eq!(
-        state::digest(to.as_ref()).unwrap(),
-        state::digest(store.as_ref()).unwrap()
+        state::digest(to.as_ref(), revision).unwrap(),
+        state::digest(store.as_ref(), revision).unwrap()
     );
 }

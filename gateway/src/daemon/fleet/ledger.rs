@@ -2,12 +2,30 @@
 
 use std::sync::Arc;
 
-use ::fleet::{AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError};
+use ::fleet::{
+    AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError, Standing, State,
+};
 use bytes::Bytes;
 use control::{ChangeError, FleetState, Ledger, LedgerError, Mark, News, StoreError};
+use tokio::sync::watch;
 
 /// The log of a fleet.
-pub(super) struct EtcdLedger(pub(super) Arc<Etcd>);
+pub(super) struct EtcdLedger {
+    pub(super) etcd: Arc<Etcd>,
+    /// How the follower stands, who asks etcd all the time.
+    pub(super) standing: watch::Receiver<Standing>,
+}
+
+impl EtcdLedger {
+    /// Refuses at once while etcd does not answer: a change that waited for it would hold up all others,
+    /// those that are made on this edge alone among them.
+    fn check(&self) -> Result<(), LedgerError> {
+        match &self.standing.borrow().state {
+            State::Away { why } => Err(LedgerError::Away(why.clone())),
+            State::Stuck { .. } | State::Current | State::Behind { .. } => Ok(()),
+        }
+    }
+}
 
 pub(super) fn mark(head: &Head) -> Mark {
     Mark {
@@ -36,7 +54,7 @@ fn of_log(error: LogError) -> LedgerError {
 impl Ledger for EtcdLedger {
     fn append(&self, after: Mark, entry: Vec<u8>) -> Result<Mark, LedgerError> {
         let bytes = entry.len();
-        let added = self.0.append(&head(after), Bytes::from(entry));
+        let added = self.etcd.append(&head(after), Bytes::from(entry));
         added.map(|head| mark(&head)).map_err(|error| match error {
             AppendError::Moved => LedgerError::Moved,
             AppendError::TooLarge(_) => LedgerError::TooLarge {
@@ -49,7 +67,8 @@ impl Ledger for EtcdLedger {
     }
 
     fn after(&self, known: Mark) -> Result<News, LedgerError> {
-        let page = self.0.after(&head(known)).map_err(of_log)?;
+        self.check()?;
+        let page = self.etcd.after(&head(known)).map_err(of_log)?;
         let entries = page.entries.into_iter();
         Ok(News {
             entries: entries

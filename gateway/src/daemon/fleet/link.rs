@@ -1,30 +1,39 @@
 //! What a member has going: it follows, stands for leading, and tells the others of itself.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::ledger::{EtcdLedger, framed, head};
 use super::taker::{Taker, Times};
-use super::{StuckKind, since};
-use crate::limits::{FLEET_ENTRIES_KEPT, FLEET_UPKEEP};
+use super::{StuckKind, age_of};
+use crate::limits::{
+    FLEET_CONTACT, FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY_SEC, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN,
+};
+use ::fleet::limits::SNAPSHOT_BYTES_MAX;
 use ::fleet::{
     Candidacy, EdgeSeen, Fleet as Etcd, Following, Leadership, LogError, Presence, PresenceState,
     State, Upkeep,
 };
 use admin::{FleetEdge, FleetShown, FleetState};
-use control::{Control, Membership};
+use control::{Control, Membership, Moment};
+use vocabulary::clock::now_sec;
 
 /// A member's connection to its fleet. Dropped, it follows no more, resigns, and is no longer alive.
 pub(super) struct Link {
     following: Following,
-    candidacy: Candidacy,
+    /// `None` while another edge has this one's name.
+    candidacy: Option<Candidacy>,
     presence: Presence,
     times: Option<Times>,
     upkeep: Option<Upkeep>,
     upkeep_at: Instant,
-    begun: Instant,
+    /// When it had all that the fleet has; as seconds since 1970, since it may have been before this process.
+    current_sec: AtomicI64,
+    /// When that was kept.
+    kept_sec: AtomicI64,
 }
 
 impl Link {
@@ -33,22 +42,27 @@ impl Link {
         control: &Arc<Control>,
         membership: &Membership,
     ) -> Result<Self, LogError> {
-        control.attach(Some(Arc::new(EtcdLedger(etcd.clone()))));
         let times = Times::new();
         let taker = Taker {
             control: control.clone(),
             times: times.clone(),
         };
         let following = etcd.follow(head(membership.mark), taker);
+        control.attach(Some(Arc::new(EtcdLedger {
+            etcd: etcd.clone(),
+            standing: following.standing(),
+        })));
+        let current_sec = control.last_current().map_or_else(now_sec, Moment::seconds);
         let presence = etcd.announce(&membership.edge.to_string(), json!({}))?;
         Ok(Self {
             following,
-            candidacy: etcd.lead()?,
+            candidacy: Some(etcd.lead()?),
             presence,
             times,
             upkeep: Some(Upkeep::default()),
             upkeep_at: Instant::now(),
-            begun: Instant::now(),
+            current_sec: AtomicI64::new(current_sec),
+            kept_sec: AtomicI64::new(current_sec),
         })
     }
 
@@ -65,7 +79,43 @@ impl Link {
     }
 
     pub(super) fn leads(&self) -> bool {
-        self.candidacy.is_leading()
+        self.candidacy.as_ref().is_some_and(Candidacy::is_leading)
+    }
+
+    /// Does not stand for leading under a name that is another's.
+    pub(super) fn look_at_name(&mut self) {
+        if matches!(
+            &*self.presence.state().borrow(),
+            PresenceState::Taken { .. }
+        ) {
+            self.candidacy = None;
+        }
+    }
+
+    /// Whether it has all that the fleet has.
+    pub(super) fn is_current(&self) -> bool {
+        self.following.now().state == State::Current
+    }
+
+    /// Notes when it had all that the fleet has. The store has it every now and then, for the next process.
+    pub(super) fn note_current(&self) -> bool {
+        let age = self.contact_age();
+        if !self.is_current() || age > FLEET_CONTACT {
+            return false;
+        }
+        let now = now_sec();
+        self.current_sec.store(now, Ordering::Relaxed);
+        let is_due = now.abs_diff(self.kept_sec.load(Ordering::Relaxed)) >= FLEET_SEEN_EVERY_SEC;
+        if is_due {
+            self.kept_sec.store(now, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Since when etcd has not answered.
+    fn contact_age(&self) -> Duration {
+        let contact = self.following.now().contact;
+        contact.map_or(Duration::MAX, |contact| contact.elapsed())
     }
 
     /// How it stands, and why.
@@ -99,19 +149,30 @@ impl Link {
         (shown.state, shown.why) = self.state();
         let standing = self.following.now();
         shown.head = standing.head.map(|head| head.max(shown.revision));
-        let contact = standing.contact.map(tokio::time::Instant::into_std);
-        shown.age_seconds = since(contact.unwrap_or(self.begun));
+        shown.age_seconds = if standing.state == State::Current {
+            self.contact_age().as_secs_f64()
+        } else {
+            age_of(self.current_sec.load(Ordering::Relaxed))
+        };
         shown.leads = self.leads();
-        shown.leader = match self.candidacy.leadership().borrow().clone() {
-            Leadership::Leading => shown.edge.clone(),
-            Leadership::Following { leader } => Some(leader),
-            Leadership::Nobody => None,
+        let leadership = self.candidacy.as_ref().map(Candidacy::leadership);
+        let leadership = leadership.map(|leadership| leadership.borrow().clone());
+        shown.leader = match leadership {
+            Some(Leadership::Leading) => shown.edge.clone(),
+            Some(Leadership::Following { leader }) => Some(leader),
+            Some(Leadership::Nobody) | None => None,
         };
         shown.in_force = self.times.as_ref().map(Times::shown).unwrap_or_default();
     }
 
+    /// Has the upkeep wait after one that failed: it would fail again.
+    pub(super) fn upkeep_failed(&mut self) {
+        self.upkeep_at = Instant::now() + FLEET_UPKEEP_AGAIN;
+    }
+
     /// The state of the upkeep, when some is due. It is to be given back.
     pub(super) fn upkeep_due(&mut self) -> Option<Upkeep> {
+        // After a failure it lies in the future.
         if self.upkeep_at.elapsed() < FLEET_UPKEEP {
             return None;
         }
@@ -138,14 +199,28 @@ impl Link {
 }
 
 /// Keeps etcd from growing: a new state now and then, and no entries from long before it.
-pub(super) fn maintain(etcd: &Etcd, control: &Control, upkeep: &mut Upkeep) {
+/// Answers whether it could be done.
+pub(super) fn maintain(etcd: &Etcd, control: &Control, upkeep: &mut Upkeep) -> bool {
     let state = || {
         let state = control.state().map_err(|error| error.to_string())?;
+        let bytes: u64 = state.parts.iter().map(|part| part.len() as u64 + 4).sum();
+        if bytes > SNAPSHOT_BYTES_MAX {
+            return Err(format!(
+                "what the fleet has is {bytes} bytes large, and {SNAPSHOT_BYTES_MAX} are the most that is put into etcd as a \
+                 whole: the log is not trimmed, and edges that were away for long cannot come back"
+            ));
+        }
         Ok((head(state.mark), framed(state.parts)))
     };
     match etcd.maintain(upkeep, FLEET_ENTRIES_KEPT, state) {
-        Ok(done) => tracing::debug!(?done, "the fleet's log is kept short"),
-        Err(error) => tracing::warn!(%error, "the fleet's log in etcd is not kept short"),
+        Ok(done) => {
+            tracing::debug!(?done, "the fleet's log is kept short");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "the fleet's log in etcd is not kept short");
+            false
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod link;
 mod taker;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -16,10 +17,10 @@ use tokio::sync::watch;
 
 use self::ledger::text_of;
 use self::link::Link;
-use crate::limits::{FLEET_FILE_BYTES_MAX, FLEET_LOOK};
+use crate::limits::{FLEET_FILE_BYTES_MAX, FLEET_LOOK, FLEET_UPKEEP};
 use ::fleet::{Credentials, Fleet as Etcd, FleetName, Founding, Member, Settings, Stuck};
 use admin::{Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce};
-use control::{Control, STORE_FORMAT};
+use control::{Control, Moment, STORE_FORMAT};
 use datapath::connection::Shared;
 use vocabulary::clock::now_sec;
 use vocabulary::file::read_regular;
@@ -64,6 +65,14 @@ pub(crate) struct Edge {
     link: Mutex<Option<Link>>,
     /// Whether this edge does what is done once.
     leads: watch::Sender<bool>,
+    /// The keys of tickets that were taken last: this edge may have gone on from them without the fleet.
+    tickets: Mutex<Option<Vec<u8>>>,
+    /// Whether the fleet's format was looked at.
+    checked: AtomicBool,
+    /// Why it is not followed, when it is not.
+    refused: Mutex<Option<String>>,
+    /// When what was denied here alone could not be made a change of the fleet.
+    merge_failed: Mutex<Option<Instant>>,
 }
 
 fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, FleetError> {
@@ -144,9 +153,14 @@ impl Edge {
             store: store.to_owned(),
             link: Mutex::new(None),
             leads: watch::channel(false).0,
+            tickets: Mutex::new(None),
+            checked: AtomicBool::new(false),
+            refused: Mutex::new(None),
+            merge_failed: Mutex::new(None),
         });
         match control.membership() {
-            Some(membership) if membership.fleet == this.name => this.enter(),
+            // Followed once this process is the one that serves.
+            Some(membership) if membership.fleet == this.name => {}
             Some(membership) => tracing::error!(
                 fleet = membership.fleet,
                 configured = this.name,
@@ -172,18 +186,49 @@ impl Edge {
 
     /// Follows, as a member.
     fn enter(&self) {
-        let mut link = self.link();
-        *link = None;
-        if let Some(membership) = self.control.membership() {
-            match Link::new(&self.etcd, &self.control, &membership) {
-                Ok(new) => *link = Some(new),
-                Err(error) => tracing::error!(%error, "the fleet cannot be followed"),
-            }
+        let before = self.link().take();
+        drop(before);
+        let membership = self.control.membership();
+        let Some(membership) = membership.filter(|membership| membership.fleet == self.name) else {
+            return;
+        };
+        // When etcd is away it is looked at later.
+        if !self.is_of_this_format() {
+            return;
+        }
+        // Not while the link is locked: it waits for a change that is going on.
+        match Link::new(&self.etcd, &self.control, &membership) {
+            Ok(new) => *self.link() = Some(new),
+            Err(error) => tracing::error!(%error, "the fleet cannot be followed"),
         }
     }
 
-    /// Does until it is dropped what an edge does besides following.
+    /// Does until it is dropped what an edge does. To be called once this process is the one that serves:
+    /// what it takes from then on is told to those that it has replaced.
     pub(crate) async fn run(self: Arc<Self>) {
+        let this = self.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || this.enter()).await {
+            tracing::error!(%error, "the fleet is not followed");
+        }
+        tokio::join!(self.clone().watch_leading(), self.look_after());
+    }
+
+    /// Tells whether this edge leads as soon as it is known.
+    async fn watch_leading(self: Arc<Self>) {
+        let mut look = tokio::time::interval(FLEET_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            let leads = self.link().as_mut().map(|link| {
+                link.look_at_name();
+                link.leads()
+            });
+            // One that is in no fleet does everything itself.
+            self.lead(leads.unwrap_or_else(|| self.control.membership().is_none()));
+        }
+    }
+
+    async fn look_after(self: Arc<Self>) {
         let mut look = tokio::time::interval(FLEET_LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -196,28 +241,66 @@ impl Edge {
         }
     }
 
-    fn look(&self) {
-        let leading = self.link().as_ref().map(|link| {
-            link.say(&self.control);
-            link.leads()
-        });
-        // One that is alone does everything itself.
-        let Some(leading) = leading else {
-            return self.lead(true);
+    /// Whether the fleet's stores have this version's format, as far as that can be asked. If not, this
+    /// edge follows and changes nothing: neither would understand the other.
+    fn is_of_this_format(&self) -> bool {
+        let Ok(Some(record)) = self.etcd.record() else {
+            return true;
         };
-        self.lead(leading);
-        self.take_tickets();
-        if self.shown().state != FleetState::Current {
+        self.checked.store(true, Ordering::Relaxed);
+        if u64::from(record.store_format) == STORE_FORMAT {
+            return true;
+        }
+        let why = format!(
+            "the fleet's stores have format {}, and this version of postern has {STORE_FORMAT}: go back to the \
+             version of the others; or upgrade all, leave the fleet with each, and found it again",
+            record.store_format
+        );
+        tracing::error!("{why}");
+        self.control.attach(None);
+        drop(self.link().take());
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = Some(why);
+        false
+    }
+
+    fn look(&self) {
+        if self.link().is_some()
+            && !self.checked.load(Ordering::Relaxed)
+            && !self.is_of_this_format()
+        {
             return;
         }
-        match self.control.merge_alone() {
-            Ok(0) => {}
-            Ok(merged) => {
-                tracing::info!(merged, "the fleet has what was denied on this edge alone")
+        let told = self.link().as_ref().map(|link| {
+            link.say(&self.control);
+            (link.is_current(), link.note_current())
+        });
+        let is_current = match told {
+            Some((is_current, is_to_be_kept)) => {
+                if is_to_be_kept && let Err(error) = self.control.note_current(Moment::now()) {
+                    tracing::warn!(%error, "how old this edge is will not be known after a restart");
+                }
+                is_current
             }
-            Err(error) => tracing::warn!(%error, "what was denied on this edge alone waits"),
+            // What was denied alone before the fleet was left is made a change all the same.
+            None => self.control.membership().is_none(),
+        };
+        if !is_current {
+            return;
         }
-        if !leading {
+        self.take_tickets();
+        if !self.control.held_alone().entries.is_empty() && self.is_time_to_merge() {
+            match self.control.merge_alone() {
+                Ok(merged) => {
+                    tracing::info!(merged, "the fleet has what was denied on this edge alone");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what was denied on this edge alone waits");
+                    *self.merged_at() = Some(Instant::now());
+                }
+            }
+        }
+        if told.is_none() || !*self.leads.borrow() {
             return;
         }
         self.rotate_tickets();
@@ -226,11 +309,26 @@ impl Edge {
             link.as_mut().and_then(Link::upkeep_due)
         };
         if let Some(mut upkeep) = upkeep {
-            link::maintain(&self.etcd, &self.control, &mut upkeep);
+            let done = link::maintain(&self.etcd, &self.control, &mut upkeep);
             if let Some(link) = self.link().as_mut() {
                 link.upkeep_done(upkeep);
+                if !done {
+                    link.upkeep_failed();
+                }
             }
         }
+    }
+
+    fn merged_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.merge_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Not right after it has failed.
+    fn is_time_to_merge(&self) -> bool {
+        self.merged_at()
+            .is_none_or(|at| at.elapsed() >= FLEET_UPKEEP)
     }
 
     fn lead(&self, leads: bool) {
@@ -249,6 +347,15 @@ impl Edge {
         let Some(keys) = self.control.ticket_keys() else {
             return;
         };
+        let sealed = self.control.model().ticket_keys.clone();
+        let sealed = sealed.map(|sealed| sealed.as_text().as_bytes().to_vec());
+        {
+            let mut taken = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+            if *taken == sealed {
+                return;
+            }
+            *taken = sealed;
+        }
         let secrets = tls::TicketSecrets::from(keys.reveal().to_vec());
         if self.shared.acceptor.tickets().secrets().reveal() != secrets.reveal()
             && !self.shared.acceptor.tickets().take_over(&secrets)
@@ -280,7 +387,7 @@ impl Edge {
 
     /// Stops everything: another process goes on with this edge, or it ends.
     pub(crate) fn stop(&self) {
-        *self.link() = None;
+        drop(self.link().take());
         self.etcd.stop();
     }
 
@@ -340,10 +447,23 @@ impl Fleet for Edge {
             link.show(&mut shown);
         } else if let Some(membership) = membership {
             shown.state = FleetState::Stuck;
-            shown.why = Some(format!(
-                "the store belongs to the fleet `{}`, which is not the configured one",
-                membership.fleet
-            ));
+            shown.age_seconds = self
+                .control
+                .last_current()
+                .map_or(0.0, |at| age_of(at.seconds()));
+            let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.why = refused.clone();
+            if refused.is_none() {
+                shown.state = FleetState::Away;
+                shown.why = Some("etcd was not asked yet".into());
+            }
+            if membership.fleet != self.name {
+                shown.state = FleetState::Stuck;
+                shown.why = Some(format!(
+                    "the store belongs to the fleet `{}`, which is not the configured one",
+                    membership.fleet
+                ));
+            }
         }
         shown
     }
@@ -393,14 +513,13 @@ impl Fleet for Edge {
             ));
         }
         let state = ledger::state(&self.etcd).map_err(unavailable)?;
-        let has_something = !self.control.model().zones.is_empty();
-        let backup = if replace && has_something {
+        let backup = if replace && !self.control.is_fresh() {
             Some(self.backup()?)
         } else {
             None
         };
         // Not while the old membership is followed.
-        *self.link() = None;
+        drop(self.link().take());
         let joined = self.control.join(&self.name, &state, replace);
         let entered = joined.map_err(|error| refused(text_of(&error, &self.name)));
         self.enter();
@@ -441,7 +560,7 @@ impl Fleet for Edge {
         }
         let backup = Some(self.backup()?);
         let state = ledger::state(&self.etcd).map_err(unavailable)?;
-        *self.link() = None;
+        drop(self.link().take());
         let joined = self.control.join(&self.name, &state, true);
         let entered = joined.map_err(|error| refused(text_of(&error, &self.name)));
         self.enter();
@@ -475,9 +594,10 @@ impl From<&Stuck> for StuckKind {
     }
 }
 
-/// A time as seconds since then.
-fn since(at: Instant) -> f64 {
-    at.elapsed().as_secs_f64()
+/// How long ago a time was, in seconds since 1970.
+fn age_of(seconds: i64) -> f64 {
+    let age = u32::try_from(now_sec().saturating_sub(seconds).max(0)).unwrap_or(u32::MAX);
+    f64::from(age)
 }
 
 #[cfg(test)]

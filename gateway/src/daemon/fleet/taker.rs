@@ -1,5 +1,6 @@
 //! Takes what the others change, and measures how long that took.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -49,8 +50,29 @@ fn is_handed_over(error: &StoreError) -> bool {
     matches!(error, StoreError::HandedOver)
 }
 
+/// Runs `work`; a panic in it is a reason, so that it is tried again and seen.
+fn caught(work: impl FnOnce() -> Result<Taken, String>) -> Result<Taken, String> {
+    // A change that panics leaves everything as it was.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_panic| Err("taking it failed: the gateway's log says more".into()))
+}
+
 impl Take for Taker {
     fn take(&mut self, entry: &Entry) -> Result<Taken, String> {
+        caught(|| self.take_entry(entry))
+    }
+
+    fn take_snapshot(
+        &mut self,
+        snapshot: &SnapshotHead,
+        parts: &mut dyn Iterator<Item = Result<Bytes, String>>,
+    ) -> Result<Taken, String> {
+        caught(|| self.take_state(snapshot, parts))
+    }
+}
+
+impl Taker {
+    fn take_entry(&self, entry: &Entry) -> Result<Taken, String> {
         let known = self.control.model().revision;
         match self.control.take(mark(&entry.head), &entry.bytes) {
             Ok(()) => {}
@@ -69,8 +91,8 @@ impl Take for Taker {
         Ok(Taken::Done)
     }
 
-    fn take_snapshot(
-        &mut self,
+    fn take_state(
+        &self,
         snapshot: &SnapshotHead,
         parts: &mut dyn Iterator<Item = Result<Bytes, String>>,
     ) -> Result<Taken, String> {

@@ -80,8 +80,7 @@ pub(super) fn schemas() -> Vec<Named> {
         .has("in_force", in_force())
         .has("alone", alone())
         .has("edges", list(edge).or_null())
-        .has("edges_error", text().or_null())
-        .has("state_digest", Schema::from(digest).or_null());
+        .has("edges_error", text().or_null());
     let done = object().has(
         "backup",
         text()
@@ -108,6 +107,7 @@ pub(super) fn schemas() -> Vec<Named> {
         .about("One of the two");
     vec![
         ("Fleet", fleet.into()),
+        ("FleetDigest", digest.into()),
         ("FleetDone", done.into()),
         ("FleetJoin", join.into()),
         ("FleetAlone", alone()),
