@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::acme::{Pebble, PebbleSetup};
+use tests::etcd::Etcd;
 use tests::gateway::new_address;
 use tests::tool::{has, run};
 use tests::wait::until;
@@ -264,8 +265,10 @@ fn an_order_that_a_kill_interrupts_begins_again_after_a_pause() {
     let origin = Origin::echo();
     let mut gateway = start(https, &settings(&pebble, "http-01", http));
     add(&gateway, HOST, "off", &origin);
-    until("the order to be under way", || {
-        (state(&show(&gateway, HOST)) == "ordering").then_some(())
+    until("the order to be under way, and noted", || {
+        let host = show(&gateway, HOST);
+        let is_noted = !host["acme_status"]["ordered_on"].is_null();
+        (state(&host) == "ordering" && is_noted).then_some(())
     });
     gateway.signal("KILL");
     gateway.wait();
@@ -601,5 +604,44 @@ fn a_wildcard_and_half_a_configuration_are_refused_with_what_to_do() {
         assert_ne!(checked.code, 0, "{line}");
         let told = format!("{}{}", checked.out, checked.err);
         assert!(told.contains(why), "{line}: {told}");
+    }
+}
+
+#[test]
+fn every_edge_of_a_fleet_answers_for_the_one_that_leads() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    for kind in ["http-01", "tls-alpn-01"] {
+        let (first, second) = (addresses(), addresses());
+        // The server asks the second edge, and the first one leads.
+        let setup = PebbleSetup::of(second.0, second.1);
+        let Some(pebble) = setup.start() else { return };
+        let origin = Origin::echo();
+        let edge = |name: &str, (https, http): (SocketAddr, SocketAddr)| {
+            let mut setup = Setup::default().listen(&[&https.to_string()]);
+            for (key, value) in settings(&pebble, kind, http) {
+                setup = setup.set(&key, &value);
+            }
+            setup
+                .set("fleet.name", kind)
+                .set("fleet.edge", name)
+                .set("fleet.etcd", &etcd.urls())
+        };
+        let leader = edge("first", first).zone("example.test").start();
+        drop(leader.cli(&["fleet", "init"]).ok());
+        let other = edge("second", second).key_of(&leader).start();
+        drop(other.cli(&["fleet", "join"]).ok());
+        until("the first to lead", || {
+            let shown = other.admin.get("/postern/v1/fleet").result();
+            (shown["leader"] == "first" && shown["state"] == "current").then_some(())
+        });
+        add(&leader, HOST, "off", &origin);
+        issued(&leader, HOST);
+        // What was brought is the other one's, too.
+        until("the certificate", || {
+            (curl(&other, &pebble, HOST).as_deref() == Ok("200")).then_some(())
+        });
+        assert_eq!(curl(&leader, &pebble, HOST).as_deref(), Ok("200"));
+        let refused = other.cli(&["host", "renew", HOST]);
+        assert!(refused.err.contains("ask first"), "{refused:?}");
     }
 }
