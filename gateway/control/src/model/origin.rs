@@ -101,7 +101,7 @@ impl OriginSpec {
     }
 
     /// Whether two are at the same place.
-    fn is_where(&self, other: &Self) -> bool {
+    pub(crate) fn is_where(&self, other: &Self) -> bool {
         (&self.url, &self.addresses, &self.name) == (&other.url, &other.addresses, &other.name)
     }
 }

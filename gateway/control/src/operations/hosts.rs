@@ -257,7 +257,7 @@ impl<A: Changes> Control<A> {
             let host = HostRecord {
                 name: new.name,
                 zone,
-                origin: new_origin(draft, zone, new.origin)?,
+                origin: new_origin(draft, zone, None, new.origin)?,
                 mtls: mode(new.mtls, associated),
                 mtls_is_set: new.mtls.is_some(),
                 lost_last_ca: false,
@@ -301,7 +301,7 @@ impl<A: Changes> Control<A> {
             acme::check_choice(&found, &host, named)?;
             let origin = patch.origin.map(|origin| origin.apply(&host.origin));
             if let Some(origin) = origin.filter(|origin| *origin != host.origin) {
-                host.origin = new_origin(draft, host.zone, origin)?;
+                host.origin = new_origin(draft, host.zone, Some(&found.origin), origin)?;
             }
             if let Some(certificate) = patch.certificate {
                 host.certificate = certificate;

@@ -23,6 +23,7 @@ use tls::pem;
 pub(crate) fn new_origin(
     draft: &Draft<'_>,
     zone: Id,
+    before: Option<&OriginSpec>,
     mut spec: OriginSpec,
 ) -> Result<OriginSpec, ChangeError> {
     if let Some(name) = &spec.name {
@@ -46,6 +47,14 @@ pub(crate) fn new_origin(
     }
     spec.confined |= draft.intent().tenant;
     let refuse = |why: String| ChangeError::invalid("origin", why);
+    // Whoever is shown a certificate may let in who it is of: a tenant has to have its key for that.
+    let moves = before.is_some_and(|before| !spec.is_where(before));
+    let certificate = spec.client_certificate.as_ref();
+    if draft.intent().tenant && moves && certificate.is_some_and(|one| one.brought.is_none()) {
+        let why = "the origin moves, and its client certificate would be shown to another server: bring it \
+                   again with its key, or take it away (`null`)";
+        return Err(ChangeError::invalid("origin.client_certificate", why));
+    }
     let reach = draft.shared().reach.load_full();
     if let Some(brought) = spec.client_certificate.take() {
         spec.client_certificate = Some(settled(draft, zone, brought)?);
@@ -187,7 +196,7 @@ impl<A: Changes> Control<A> {
             let made = Arc::new(OriginRecord {
                 zone,
                 name: name.into(),
-                origin: addressed(draft, zone, origin)?,
+                origin: addressed(draft, zone, None, origin)?,
                 created_on: draft.now,
                 modified_on: draft.now,
             });
@@ -212,7 +221,7 @@ impl<A: Changes> Control<A> {
             if origin == found.origin {
                 return Ok(found);
             }
-            let origin = addressed(draft, zone, origin)?;
+            let origin = addressed(draft, zone, Some(&found.origin), origin)?;
             if origin == found.origin {
                 // A key that the origin has already.
                 return Ok(found);
@@ -254,10 +263,15 @@ impl<A: Changes> Control<A> {
 }
 
 /// What an origin of a zone is: none that stands for another one.
-fn addressed(draft: &Draft<'_>, zone: Id, spec: OriginSpec) -> Result<OriginSpec, ChangeError> {
+fn addressed(
+    draft: &Draft<'_>,
+    zone: Id,
+    before: Option<&OriginSpec>,
+    spec: OriginSpec,
+) -> Result<OriginSpec, ChangeError> {
     if spec.name.is_some() {
         let why = "an origin of a zone has addresses of its own: say `url` or `addresses`";
         return Err(ChangeError::invalid("origin", why));
     }
-    new_origin(draft, zone, spec)
+    new_origin(draft, zone, before, spec)
 }

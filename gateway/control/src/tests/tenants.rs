@@ -252,3 +252,55 @@ fn an_origin_rule_of_a_tenant_reaches_no_further_than_its_origins() {
     let updated = control.update_rule(zone, id, known.id, patch, None);
     assert!(!updated.unwrap().rules[0].confined);
 }
+
+#[test]
+fn a_certificate_for_an_origin_does_not_follow_a_tenant_to_another_server() {
+    let world = World::new();
+    let control = world.control();
+    let zone = control.create_zone("example.test").unwrap().id;
+    let now = Moment::now().seconds();
+    let spec = fixtures::pki::Spec::client("pull").at(now);
+    let identity = fixtures::pki::Identity::self_signed(&spec);
+    let certificate = serde_json::json!({
+        "certificate": identity.chain_pem(), "private_key": identity.key_pem(),
+    });
+    let mut new = at("https://192.0.2.1");
+    let patch: OriginPatch = serde_json::from_value(serde_json::json!({
+        "url": "https://192.0.2.1", "client_certificate": certificate,
+    }))
+    .unwrap();
+    new.origin = patch.apply(&new.origin);
+    let host = control.create_host(zone, new).unwrap();
+    let moved = |more: serde_json::Value| {
+        let mut origin = serde_json::json!({ "url": "https://192.0.2.2" });
+        for (key, value) in more.as_object().unwrap() {
+            origin[key] = value.clone();
+        }
+        HostPatch {
+            origin: Some(serde_json::from_value(origin).unwrap()),
+            ..HostPatch::default()
+        }
+    };
+    let tenant = control.acting(tenant());
+    let nothing = serde_json::json!({});
+    let refused = tenant.update_host(&host.name, moved(nothing.clone()));
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("with its key"), "{refused}");
+    // With the key, without the certificate, or by who may do everything.
+    for more in [
+        serde_json::json!({ "client_certificate": certificate }),
+        serde_json::json!({ "client_certificate": null }),
+    ] {
+        tenant.update_host(&host.name, moved(more)).unwrap();
+        let back: OriginPatch = serde_json::from_value(serde_json::json!({
+            "url": "https://192.0.2.1", "client_certificate": certificate,
+        }))
+        .unwrap();
+        let back = HostPatch {
+            origin: Some(back),
+            ..HostPatch::default()
+        };
+        control.update_host(&host.name, back).unwrap();
+    }
+    control.update_host(&host.name, moved(nothing)).unwrap();
+}
