@@ -44,6 +44,7 @@ mod names;
 mod observe;
 mod ocsp;
 mod openapi;
+mod origin_cuts;
 mod origin_health;
 mod origin_limits;
 mod origin_names;

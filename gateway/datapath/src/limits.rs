@@ -242,6 +242,8 @@ pub const TUNNEL_BUFFER: usize = 16 * 1024;
 /// How long an origin may take to end an answer that has no content (204, 304, or to HEAD) after its
 /// head: the client waits for it with its next request only.
 pub const CONTENTLESS_END_TIMEOUT: Duration = Duration::from_secs(1);
+/// A client that always finds something of its answer for so long keeps the origin waiting.
+pub const SLOW_TAKER: Duration = Duration::from_secs(2);
 /// How long an HTTP/2 client that was told to go may still send requests, which is when it has to
 /// have heard of it; what comes later is refused, and the connection ends once nothing has been under
 /// way for as long again.

@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::clocks::progress;
+use super::pace::Pace;
 use super::remainder::{self, Rest};
 use super::standing::Standing;
 use super::trace::Trace;
@@ -66,6 +67,8 @@ pub(super) struct Exchange {
     left: Cell<bool>,
     /// Something of the response waits for the client to ask for it.
     offered: Cell<bool>,
+    /// How the client takes that.
+    pace: Cell<Pace>,
     /// Interim responses that the client gets.
     interims: Cell<usize>,
     /// It became a tunnel.
@@ -178,6 +181,7 @@ impl Exchange {
             rest: Cell::new(rest),
             left: Cell::new(false),
             offered: Cell::new(false),
+            pace: Cell::default(),
             interims: Cell::new(0),
             tunnel: Cell::new(false),
             closed: Cell::new(false),
@@ -336,10 +340,14 @@ impl Exchange {
         }
     }
 
-    /// The origin broke its answer off. Not where its client broke the request off before.
+    /// The origin broke its answer off. Not where that may be the client's doing: who leaves an origin
+    /// waiting, for its request or with its answer, is given up by it sooner or later.
     fn breaks_off(&self) {
         let upload = self.upload.get();
-        let is_clients = upload.broken || upload.oversized || upload.too_large;
+        let waits = upload.waits_for_client && self.rest.get() != Rest::Over;
+        let is_slow = self.pace.get().made_it_wait(clock::now());
+        let is_broken = upload.broken || upload.oversized || upload.too_large;
+        let is_clients = is_broken || waits || is_slow;
         // Taken: whatever is said of its end after that, it was none.
         if let Some(stay) = self.stays.take().filter(|_| !is_clients) {
             stay.broke_off(clock::now());
@@ -561,9 +569,13 @@ impl BodyObserver for Exchange {
 
     fn offered(&self) {
         self.offer(true);
+        self.pace.set(self.pace.get().offered(clock::now()));
     }
 
     fn waits_for_origin(&self) {
+        if self.offered.get() {
+            self.pace.set(self.pace.get().withdrawn(clock::now()));
+        }
         self.offer(false);
     }
 
@@ -574,7 +586,10 @@ impl BodyObserver for Exchange {
 
     fn origin_broke(&self, why: &BodyError) {
         self.note_fault(RequestError::ResponseCut, Side::Origin);
-        if matches!(why, BodyError::Broken(_)) {
+        if why.is_given_up() {
+            // Nothing is said of its address: it is what becomes of a call whose time is over.
+            self.stays.take();
+        } else if matches!(why, BodyError::Broken(_)) {
             self.breaks_off();
         }
         let mut notes = self.notes.borrow_mut();
@@ -585,6 +600,9 @@ impl BodyObserver for Exchange {
 
     fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
+        if !self.offered.get() {
+            self.pace.set(self.pace.get().offered(clock::now()));
+        }
         self.offer(true);
         self.connection.clocks.client_asked(bytes);
         if let Some(watch) = self.connection.watch.get() {

@@ -43,6 +43,7 @@ mod local;
 mod origin_head;
 mod over_http1;
 mod over_http2;
+mod pace;
 mod proxied;
 mod record;
 mod refusals;

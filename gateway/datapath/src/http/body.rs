@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use h2::Reason;
 use http::header::HeaderName;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -372,6 +373,19 @@ pub enum BodyError {
     /// A body ends with more than it may.
     #[error("trailers are larger than limit.header_bytes or limit.header_count")]
     Oversized,
+}
+
+impl BodyError {
+    /// Whether an HTTP/2 origin gave the answer up in good order (RFC 9113 §7), which is what it does
+    /// with a call whose time is over.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        let Self::Broken(AnswerError::Http2(error)) = self else {
+            return false;
+        };
+        let is_orderly = |reason| matches!(reason, Reason::CANCEL | Reason::NO_ERROR);
+        error.is_reset() && error.is_remote() && error.reason().is_some_and(is_orderly)
+    }
 }
 
 impl From<AnswerError> for BodyError {
