@@ -186,3 +186,49 @@ async fn a_call_that_an_origin_gives_up_in_good_order_has_no_address_ejected() {
         "{states:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_that_comes_to_its_end_is_an_answer_that_did() {
+    // A tunnel to who wants one; to all others half of an answer.
+    let half = || {
+        Origin::raw(|mut stream, _| async move {
+            let head = read_head(&mut stream).await.unwrap_or_default();
+            if !head.to_ascii_lowercase().contains("upgrade: websocket") {
+                let half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this";
+                drop(stream.write_all(half).await);
+                return;
+            }
+            let accepted = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                Connection: upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+            drop(stream.write_all(accepted).await);
+            drop(stream.read(&mut [0; 16]).await);
+        })
+    };
+    let origins = [half(), half()];
+    let gateway = gateway_with(&pair(&origins[0], &origins[1]));
+    let client = gateway.client(HOST).http2().await.unwrap();
+    for index in 0..4 {
+        assert!(client.get(&format!("/{index}")).await.is_err());
+    }
+    for index in 0..2 {
+        let mut raw = gateway.client(HOST).raw().await.unwrap();
+        raw.write(format!(
+            "GET /socket/{index} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ))
+        .await;
+        assert_eq!(raw.message().await.unwrap().status(), 101);
+        // However its client leaves.
+        drop(raw);
+        let record = gateway.request_record(&format!("/socket/{index}"));
+        assert_eq!(record["status"], 101, "{record}");
+    }
+    for index in 4..8 {
+        assert!(client.get(&format!("/{index}")).await.is_err());
+    }
+    for state in states(&gateway) {
+        assert_eq!(state["state"], "good", "twice and twice: {state}");
+        assert_eq!(state["failed"], 4, "{state}");
+    }
+}

@@ -266,6 +266,11 @@ impl Exchange {
         self.received.set(traffic.up.get());
         self.sent.set(traffic.down.get());
         self.notes.borrow_mut().error = error;
+        if let Some(stay) = &*self.stays.borrow()
+            && !traffic.origin_broke.get()
+        {
+            stay.ended_well(clock::now());
+        }
         self.close();
     }
 

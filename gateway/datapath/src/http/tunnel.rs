@@ -98,6 +98,8 @@ pub struct Traffic {
     pub up: Cell<u64>,
     /// From the origin to the client.
     pub down: Cell<u64>,
+    /// It was the origin's end that broke.
+    pub origin_broke: Cell<bool>,
 }
 
 impl Traffic {
@@ -124,8 +126,15 @@ pub async fn relay(
     let mut deadline = std::pin::pin!(tokio::time::sleep(idle));
     std::future::poll_fn(|cx| {
         let before = traffic.both();
-        let one = up.poll(&mut client, &mut origin, cx)?;
-        let other = down.poll(&mut origin, &mut client, cx)?;
+        let note = |is_origins| traffic.origin_broke.set(is_origins);
+        let one = up.poll(&mut client, &mut origin, cx).map_err(|broken| {
+            note(matches!(broken, Broken::Write(_)));
+            broken.into_error()
+        })?;
+        let other = down.poll(&mut origin, &mut client, cx).map_err(|broken| {
+            note(matches!(broken, Broken::Read(_)));
+            broken.into_error()
+        })?;
         if one.is_ready() && other.is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -153,6 +162,19 @@ struct Direction<'a> {
     state: State,
 }
 
+/// Which end of a direction broke.
+enum Broken {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl Broken {
+    fn into_error(self) -> io::Error {
+        let (Self::Read(error) | Self::Write(error)) = self;
+        error
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
@@ -177,27 +199,28 @@ impl<'a> Direction<'a> {
         from: &mut (impl AsyncRead + Unpin),
         to: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), Broken>> {
         loop {
             while !self.waiting.is_empty() {
-                let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting))?;
+                let written = Pin::new(&mut *to).poll_write(cx, &self.waiting);
+                let count = ready!(written).map_err(Broken::Write)?;
                 drop(self.waiting.split_to(count));
                 self.bytes.set(self.bytes.get() + count as u64);
             }
             match self.state {
                 State::Over => return Poll::Ready(Ok(())),
                 State::Ending => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Broken::Write)?;
                     self.state = State::Over;
                 }
                 State::Open => {
                     let mut buffer = ReadBuf::uninit(&mut self.buffer);
                     let read = Pin::new(&mut *from).poll_read(cx, &mut buffer);
                     if read.is_pending() {
-                        ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                        ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(Broken::Write)?;
                         return Poll::Pending;
                     }
-                    ready!(read)?;
+                    ready!(read).map_err(Broken::Read)?;
                     if buffer.filled().is_empty() {
                         self.state = State::Ending;
                     } else {
