@@ -132,6 +132,33 @@ async fn a_connection_is_the_one_of_its_client_and_of_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_clients_leave_idle_is_bounded_like_the_connections_of_one_origin() {
+    let (origin, _) = listening();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .set("limit.origin_idle", "4")
+        .host_with(HOST, "off", &spec(&origin.url()))
+        .start();
+    let mut clients = Vec::new();
+    for number in 0..12 {
+        let mut client = gateway.client(HOST).http1().await.unwrap();
+        assert_eq!(client.get("/").await.unwrap().text(), number.to_string());
+        clients.push(client);
+    }
+    wait::until("four connections to be left", || {
+        let metrics = gateway.admin.get("/metrics").body;
+        let line = |line: &str| {
+            line.starts_with("postern_origin_connections_open{") && line.ends_with(" 4")
+        };
+        metrics.lines().any(line).then_some(())
+    });
+    // Those that were used last.
+    assert_eq!(clients[11].get("/").await.unwrap().text(), "11");
+    assert_eq!(clients[8].get("/").await.unwrap().text(), "8");
+    assert_eq!(clients[0].get("/").await.unwrap().text(), "12");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checks_are_nobodys_and_what_asks_for_a_websocket_is_its_clients() {
     let (origin, heard) = listening();
     let mut spec = spec(&origin.url());

@@ -43,6 +43,8 @@ pub struct Pool {
     yields: Cell<bool>,
     /// Whose turn it is where an origin has several addresses.
     balancer: Balancer,
+    /// Of each origin, how many connections are idle that are one client's each.
+    own_idle: RefCell<HashMap<u64, Rc<Cell<usize>>, foldhash::fast::RandomState>>,
 }
 
 /// The bounds of the pool that can be tuned.
@@ -178,6 +180,23 @@ impl fmt::Debug for Pool {
 struct Idle {
     connection: Exclusive,
     since: Instant,
+    own: Option<Own>,
+}
+
+/// Counts a connection that is one client's as idle, for as long as this lives.
+struct Own(Rc<Cell<usize>>);
+
+impl Own {
+    fn new(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// A connection to send one request on.
@@ -206,16 +225,20 @@ pub(super) struct Lease {
 pub(super) struct Loan {
     pool: Rc<Pool>,
     key: u64,
+    /// The origin, where the connection is one client's.
+    own_of: Option<u64>,
 }
 
 impl Loan {
-    fn new(pool: &Rc<Pool>, key: u64) -> Self {
+    fn new(pool: &Rc<Pool>, origin: &Origin) -> Self {
+        let key = origin.connection_key();
+        let own_of = (key != origin.key).then_some(origin.key);
         pool.of(key, |kept| {
             kept.lent += 1;
             kept.peak = kept.peak.max(kept.lent);
         });
         let pool = pool.clone();
-        Self { pool, key }
+        Self { pool, key, own_of }
     }
 
     /// Keeps the connection for the next request: both directions of the last one are over.
@@ -235,11 +258,19 @@ impl Loan {
                 return Some(connection);
             }
             let since = clock::now();
-            kept.idle.push(Idle { connection, since });
+            let own = self.own_of.map(|origin| self.pool.own(origin));
+            kept.idle.push(Idle {
+                connection,
+                since,
+                own,
+            });
             None
         });
         if let Some(connection) = beyond {
             connection.close();
+        }
+        if let Some(origin) = self.own_of {
+            self.pool.bound_own(origin, idle_max);
         }
     }
 }
@@ -368,6 +399,42 @@ impl Pool {
             kept.sweep(now, tunables.origin_idle_timeout, tunables.origin_idle_max);
             !kept.is_unused()
         });
+        let mut own_idle = self.own_idle.borrow_mut();
+        own_idle.retain(|_, count| count.get() > 0);
+    }
+
+    /// One more connection of a client's own is idle.
+    fn own(&self, origin: u64) -> Own {
+        let mut own_idle = self.own_idle.borrow_mut();
+        Own::new(own_idle.entry(origin).or_default())
+    }
+
+    /// Lets go of clients' own connections that have been idle longest, where an origin has more than so
+    /// many: each of them has a place of its own in the pool, which nobody but its client takes it
+    /// from. Of a few more than need be, so that not every request has to look for one.
+    fn bound_own(&self, origin: u64, idle_max: usize) {
+        let count = self.own_idle.borrow().get(&origin).cloned();
+        let Some(count) = count.filter(|count| count.get() > idle_max) else {
+            return;
+        };
+        let beyond = count.get() - (idle_max - idle_max / 8);
+        let mut let_go = Vec::new();
+        let mut origins = self.origins.borrow_mut();
+        let same = |own: &Own| Rc::ptr_eq(&own.0, &count);
+        let is_one = |idle: &&Idle| idle.own.as_ref().is_some_and(same);
+        let all = origins.values().flat_map(|kept| &kept.idle);
+        let mut since: Vec<_> = all.filter(is_one).map(|idle| idle.since).collect();
+        since.sort_unstable();
+        if let Some(last) = beyond.checked_sub(1).and_then(|last| since.get(last)) {
+            for kept in origins.values_mut() {
+                let is_old = |idle: &mut Idle| is_one(&&*idle) && idle.since <= *last;
+                let_go.extend(kept.idle.extract_if(.., is_old));
+            }
+        }
+        drop(origins);
+        for idle in let_go {
+            idle.connection.close();
+        }
     }
 
     /// As long as connections wait for a request of which an origin takes no more than so many: lets go
@@ -453,7 +520,7 @@ impl Pool {
                 }
             }
         };
-        let loan = Loan::new(self, origin.connection_key());
+        let loan = Loan::new(self, origin);
         Some(Sender::Http1(Lease { connection, loan }))
     }
 
@@ -522,7 +589,7 @@ impl Pool {
         let (answer, answered) = oneshot::channel();
         let (pool, origin) = (self.clone(), origin.clone());
         let key = origin.connection_key();
-        let loan = Loan::new(self, key);
+        let loan = Loan::new(self, &origin);
         tokio::task::spawn_local(async move {
             let outcome = pool.begin(&origin, loan, place, patience).await;
             if let Some(opening) = opening {
