@@ -186,7 +186,10 @@ async fn a_change_on_any_edge_is_in_force_on_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_revoked_on_one_edge_ends_on_all_within_a_second() {
-    const LIVE: usize = 100;
+    // `POSTERN_TEST_FLEET_LIVE=1000` is the full form.
+    let live = std::env::var("POSTERN_TEST_FLEET_LIVE").ok();
+    let connections: usize = live.map_or(100, |live| live.parse().unwrap());
+    crate::revocation_latency::raise_descriptors();
     let Some(etcd) = Etcd::start(1) else { return };
     let fleet = Fleet::start(&etcd, 3).await;
     let mut took = Vec::new();
@@ -195,7 +198,7 @@ async fn what_is_revoked_on_one_edge_ends_on_all_within_a_second() {
         fleet.settle();
         let mut live = Vec::new();
         for edge in 0..3 {
-            for number in 0..LIVE {
+            for number in 0..connections {
                 let kind = crate::revocation_latency::KINDS[number % 5];
                 live.push(open(kind, fleet.client(edge, &device), HOST).await);
             }

@@ -53,7 +53,7 @@ impl Body for Open {
 }
 
 /// The test opens thousands of sockets, and the gateway inherits what it may.
-fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
