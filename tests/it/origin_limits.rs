@@ -18,6 +18,8 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 fn gateway_with(origin: &Value) -> Gateway {
     Setup::new()
         .set("workers", "2")
+        // Connections of the host are to come to both, whatever the load.
+        .set("steer.mode", "off")
         .host_with(HOST, "off", origin)
         .start()
 }
