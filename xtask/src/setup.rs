@@ -155,14 +155,14 @@ const NEEDS: &[Need] = &[
     Need {
         what: "protoc",
         why: "reads the messages of etcd's protocol, for `fleet`",
-        purpose: Purpose::Test,
+        purpose: Purpose::Build,
         found: || shell::find("protoc").is_some(),
         packages: &["protobuf-compiler"],
     },
     Need {
         what: "the messages that protoc knows",
         why: "are imported by etcd's",
-        purpose: Purpose::Test,
+        purpose: Purpose::Build,
         found: || Path::new("/usr/include/google/protobuf/descriptor.proto").is_file(),
         packages: &["libprotobuf-dev"],
     },
