@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use fixtures::etcd::Etcd;
 use serde_json::{Value, json};
 use tests::acme::{Pebble, PebbleSetup};
-use tests::etcd::Etcd;
 use tests::gateway::new_address;
 use tests::tool::{has, run};
 use tests::wait::until;
@@ -610,6 +610,7 @@ fn a_wildcard_and_half_a_configuration_are_refused_with_what_to_do() {
 #[test]
 fn every_edge_of_a_fleet_answers_for_the_one_that_leads() {
     let Some(etcd) = Etcd::start(1) else { return };
+    etcd.wait();
     for kind in ["http-01", "tls-alpn-01"] {
         let (first, second) = (addresses(), addresses());
         // The server asks the second edge, and the first one leads.
@@ -624,7 +625,7 @@ fn every_edge_of_a_fleet_answers_for_the_one_that_leads() {
             setup
                 .set("fleet.name", kind)
                 .set("fleet.edge", name)
-                .set("fleet.etcd", &etcd.urls())
+                .set("fleet.etcd", &etcd.urls().join(", "))
         };
         let leader = edge("first", first).zone("example.test").start();
         drop(leader.cli(&["fleet", "init"]).ok());

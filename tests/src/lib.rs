@@ -16,7 +16,6 @@ pub mod acme;
 pub mod admin;
 pub mod client;
 pub mod crl;
-pub mod etcd;
 pub mod frames;
 mod fresh;
 pub mod gateway;

@@ -1,14 +1,13 @@
 //! An etcd for tests, wires to it that can be cut, and what takes what a follower has.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fixtures::Directory;
 use fleet::{
     Digest, Engine, Entry, Fleet, Founding, Head, Log, Settings, SnapshotError, SnapshotHead, Take,
     Taken,
@@ -25,24 +24,27 @@ pub(crate) const BEGIN: Head = Head {
     digest: Digest::NONE,
 };
 
-/// Members of an etcd cluster, which end with it.
-pub(crate) struct Etcd {
-    pub(crate) directory: Directory,
-    members: Vec<(Ports, Option<Child>)>,
-    scheme: &'static str,
-    arguments: Vec<String>,
+/// Members of an etcd cluster, and a fleet in it.
+pub(crate) struct Etcd(fixtures::etcd::Etcd);
+
+impl Deref for Etcd {
+    type Target = fixtures::etcd::Etcd;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
-#[derive(Clone, Copy)]
-struct Ports {
-    clients: u16,
-    peers: u16,
+impl DerefMut for Etcd {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl Etcd {
     /// Starts a cluster of so many members, unless etcd is not installed.
     pub(crate) fn start(members: usize) -> Option<Self> {
-        Self::with(members, |_| ("http", Vec::new()))
+        fixtures::etcd::Etcd::start(members).map(Self)
     }
 
     /// The same with more arguments, which may name files in its directory.
@@ -50,90 +52,13 @@ impl Etcd {
         members: usize,
         arguments: impl FnOnce(&Path) -> (&'static str, Vec<String>),
     ) -> Option<Self> {
-        let installed = Command::new("etcd").arg("--version").output();
-        if !installed.is_ok_and(|done| done.status.success()) {
-            eprintln!("skipped: needs etcd (`cargo xtask setup` installs it)");
-            return None;
-        }
-        let listeners: Vec<TcpListener> = (0..2 * members)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
-        let ports = listeners.chunks(2).map(|pair| Ports {
-            clients: port(&pair[0]),
-            peers: port(&pair[1]),
-        });
-        let members = ports.map(|ports| (ports, None)).collect();
-        drop(listeners);
-        let directory = Directory::new();
-        let (scheme, arguments) = arguments(directory.path());
-        let mut etcd = Self {
-            directory,
-            members,
-            scheme,
-            arguments,
-        };
-        for number in 0..etcd.members.len() {
-            etcd.run(number);
-        }
-        Some(etcd)
-    }
-
-    pub(crate) fn data(&self, number: usize) -> PathBuf {
-        self.directory.path().join(format!("m{number}"))
-    }
-
-    pub(crate) fn run(&mut self, number: usize) {
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let cluster: Vec<String> = (0..)
-            .zip(&self.members)
-            .map(|(number, (ports, _))| format!("m{number}={}", url(ports.peers)))
-            .collect();
-        let ports = self.members[number].0;
-        let clients = self.url(number);
-        let mut command = Command::new("etcd");
-        command.args(["--name", &format!("m{number}"), "--log-level", "error"]);
-        command.arg("--data-dir").arg(self.data(number));
-        command.args(["--listen-client-urls", &clients]);
-        command.args(["--advertise-client-urls", &clients]);
-        command.args(["--listen-peer-urls", &url(ports.peers)]);
-        command.args(["--initial-advertise-peer-urls", &url(ports.peers)]);
-        command.args(["--initial-cluster", &cluster.join(",")]);
-        command.args(&self.arguments);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.members[number].1 = Some(child.unwrap());
-    }
-
-    pub(crate) fn kill(&mut self, number: usize) {
-        if let Some(mut child) = self.members[number].1.take() {
-            let _dead = child.kill();
-            let _reaped = child.wait();
-        }
-    }
-
-    /// Stops a member where it is, or has it go on: its connections stay, and nobody is told.
-    pub(crate) fn freeze(&self, number: usize, is_frozen: bool) {
-        let child = self.members[number].1.as_ref().unwrap();
-        let signal = if is_frozen { "-STOP" } else { "-CONT" };
-        let pid = child.id().to_string();
-        let mut kill = Command::new("kill");
-        assert!(kill.args([signal, &pid]).status().unwrap().success());
-    }
-
-    /// Where a member's clients go.
-    pub(crate) fn url(&self, number: usize) -> String {
-        let port = self.members[number].0.clients;
-        format!("{}://127.0.0.1:{port}", self.scheme)
-    }
-
-    pub(crate) fn address(&self, number: usize) -> SocketAddr {
-        ([127, 0, 0, 1], self.members[number].0.clients).into()
+        fixtures::etcd::Etcd::with(members, arguments).map(Self)
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let members = (0..self.members.len()).map(|number| self.url(number));
+        let members = self.urls();
         Settings {
-            members: members.map(|text| text.parse().unwrap()).collect(),
+            members: members.iter().map(|text| text.parse().unwrap()).collect(),
             tls: None,
             user: None,
         }
@@ -154,14 +79,6 @@ impl Etcd {
     /// The fleet, as threads have it.
     pub(crate) fn fleet(&self, edge: &str) -> Fleet {
         Fleet::start(self.settings(), &"test".parse().unwrap(), edge).unwrap()
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        for number in 0..self.members.len() {
-            self.kill(number);
-        }
     }
 }
 
@@ -346,11 +263,6 @@ impl Kept {
             .map(|(_, bytes)| bytes.clone())
             .collect()
     }
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    let mut cp = Command::new("cp");
-    assert!(cp.arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
 /// All keys that begin with a prefix.

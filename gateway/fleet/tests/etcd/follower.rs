@@ -1,14 +1,14 @@
 //! Edges that were away too long, that are cut off, that see another log.
 
-use std::fs;
 use std::time::Duration;
 
 use etcd_client::Client;
+use fixtures::etcd::copy;
 use fleet::limits::VALUE_BYTES_MAX;
 use fleet::{Follower, Standing, State, Stuck};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{BEGIN, Etcd, Kept, Wire, copy, eventually, open, parts};
+use crate::cluster::{BEGIN, Etcd, Kept, Wire, eventually, open, parts};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_away_too_long_takes_a_snapshot_and_goes_on() {
@@ -170,7 +170,7 @@ async fn an_old_copy_of_etcds_data_is_not_followed_before_a_person_accepts_it() 
         .await
         .unwrap();
     etcd.kill(0);
-    let old = etcd.directory.path().join("old");
+    let old = etcd.directory().join("old");
     copy(&etcd.data(0), &old);
     etcd.run(0);
     let mut head = eventually("etcd to be back", async || {
@@ -186,7 +186,6 @@ async fn an_old_copy_of_etcds_data_is_not_followed_before_a_person_accepts_it() 
     acceptance.accept();
     // The old copy takes other changes, as far as those that were followed and further.
     etcd.kill(0);
-    fs::remove_dir_all(etcd.data(0)).unwrap();
     copy(&old, &etcd.data(0));
     etcd.run(0);
     let known = head;
