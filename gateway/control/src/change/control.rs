@@ -431,7 +431,11 @@ impl Shared {
     pub(crate) fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
         let (mut model, index) = load::load(self.store.as_ref())?;
         let known = self.model.load();
-        if model.revision != known.revision {
+        let found = Member::of(self.store.as_ref())?;
+        let mark = |member: &Member| member.membership.mark;
+        // Another log may have led to the same number.
+        let is_another = found.as_ref().map(mark) != writer.member.as_ref().map(mark);
+        if model.revision != known.revision || is_another {
             // Connections have been judged by what was there, whatever its number is.
             model.trust_epoch = model.trust_epoch.max(known.trust_epoch + 1);
             let host = writer.default_host.as_ref();
@@ -443,7 +447,7 @@ impl Shared {
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
             self.model.store(Arc::new(model));
         }
-        writer.member = match (Member::of(self.store.as_ref())?, writer.member.take()) {
+        writer.member = match (found, writer.member.take()) {
             (Some(found), Some(before)) => Some(Member {
                 ledger: before.ledger,
                 ..found
@@ -502,6 +506,18 @@ impl Shared {
             .retain(|program| Arc::strong_count(program) > 1);
     }
 
+    /// The writer, where this process has the store, and knows what is in it.
+    pub(crate) fn own_writer(&self) -> Result<MutexGuard<'_, Writer>, ChangeError> {
+        let mut writer = self.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
+        if writer.stale {
+            self.reload(&mut writer)?;
+        }
+        Ok(writer)
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
         // A panic in the middle of a change leaves everything as it was: the new state is
         // assigned only at its end.
@@ -525,13 +541,7 @@ impl<A: Changes> Control<A> {
             return batch.step(shared, &self.intent, work);
         }
         for _ in 0..FLEET_TRIES {
-            let mut writer = shared.lock();
-            if writer.following.is_some() {
-                return Err(StoreError::HandedOver.into());
-            }
-            if writer.stale {
-                shared.reload(&mut writer)?;
-            }
+            let mut writer = shared.own_writer()?;
             if writer.member.is_none() {
                 return self.change_once(&mut writer, work);
             }

@@ -94,13 +94,7 @@ impl Control {
     /// The store cannot be read or not be handed over; then everything is as it was.
     pub fn hand_over(&self, backup: Option<&Path>) -> Result<u64, ChangeError> {
         let shared = &self.shared;
-        let mut writer = shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        if writer.stale {
-            shared.reload(&mut writer)?;
-        }
+        let mut writer = shared.own_writer()?;
         let model = shared.model.load();
         let orders = Orders::read(shared.store.as_ref(), &model)?;
         if let Some(backup) = backup {

@@ -24,18 +24,24 @@ use crate::store::{sealed, state};
 /// What the writer has of the fleet that its store belongs to.
 pub(crate) struct Member {
     pub(crate) membership: Membership,
-    /// `None` while nothing says how the log is reached.
-    pub(crate) ledger: Option<Arc<dyn Ledger>>,
+    /// How the log is reached, or why it is not.
+    pub(crate) ledger: Result<Arc<dyn Ledger>, LedgerError>,
 }
 
 impl Member {
     /// That of a store, if it belongs to a fleet.
     pub(crate) fn of(store: &dyn Store) -> Result<Option<Self>, StoreError> {
         let membership = Membership::read(store)?;
-        Ok(membership.map(|membership| Self {
-            membership,
-            ledger: None,
-        }))
+        Ok(membership.map(Self::new))
+    }
+
+    fn new(membership: Membership) -> Self {
+        let ledger = Err(LedgerError::Another(format!(
+            "the store belongs to the fleet `{}`, and nothing says how its etcd is reached: set `fleet.name` and \
+             `fleet.etcd`, or leave with `postern fleet leave`",
+            membership.fleet
+        )));
+        Self { membership, ledger }
     }
 
     /// The log, when it can be asked and the store is as the fleet has left it.
@@ -48,12 +54,7 @@ impl Member {
                 mark.revision
             )));
         }
-        self.ledger.clone().ok_or_else(|| {
-            LedgerError::Another(format!(
-                "the store belongs to the fleet `{fleet}`, and nothing says how its etcd is reached: set \
-                 `fleet.name` and `fleet.etcd`, or leave with `postern fleet leave`"
-            ))
-        })
+        self.ledger.clone()
     }
 }
 
@@ -220,12 +221,7 @@ impl Shared {
         self.model.store(Arc::new(model));
         match &mut writer.member {
             Some(member) => member.membership = membership,
-            none => {
-                *none = Some(Member {
-                    membership,
-                    ledger: None,
-                });
-            }
+            none => *none = Some(Member::new(membership)),
         }
         self.show_membership(writer);
         Ok(())
@@ -295,27 +291,12 @@ impl Control {
         keys::decode(Table::Meta, membership::SEEN_KEY, &value).ok()
     }
 
-    /// Says how the log is reached, or that it is not any more.
-    pub fn attach(&self, ledger: Option<Arc<dyn Ledger>>) {
+    /// Says how the log is reached, or why it is not: whoever wants a change is told so.
+    pub fn attach(&self, ledger: Result<Arc<dyn Ledger>, LedgerError>) {
         let mut writer = self.shared.lock();
         if let Some(member) = &mut writer.member {
             member.ledger = ledger;
         }
-    }
-
-    /// Takes what the others have changed, as every change does first.
-    ///
-    /// # Errors
-    /// The log is out of reach, or cannot be taken.
-    pub fn catch_up(&self) -> Result<(), ChangeError> {
-        let mut writer = self.shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        if writer.stale {
-            self.shared.reload(&mut writer)?;
-        }
-        self.shared.catch_up(&mut writer)
     }
 
     /// Puts an entry of the log into force here, and keeps it. One that is there already is no error.
@@ -323,14 +304,11 @@ impl Control {
     /// # Errors
     /// See [`FollowError`]. Everything is as it was.
     pub fn take(&self, mark: Mark, entry: &[u8]) -> Result<(), FollowError> {
-        let mut writer = self.shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        if writer.stale {
-            let reloaded = self.shared.reload(&mut writer);
-            reloaded.map_err(|error| StoreError::Io(error.to_string()))?;
-        }
+        let writer = self.shared.own_writer();
+        let mut writer = writer.map_err(|error| match error {
+            ChangeError::Store(error) => error,
+            other => StoreError::Io(other.to_string()),
+        })?;
         self.shared.take(&mut writer, mark, entry)
     }
 
@@ -340,15 +318,8 @@ impl Control {
     /// It is older than what is here, cannot be opened, or cannot be served. Everything is as it was.
     pub fn take_state(&self, state: &FleetState) -> Result<(), ChangeError> {
         let shared = &self.shared;
-        let mut writer = shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        let member = writer.member.as_ref();
-        let membership = member.map(|member| member.membership.clone());
-        let membership = membership.ok_or_else(|| {
-            StoreError::from(LedgerError::Another("this edge is in no fleet".into()))
-        })?;
+        let mut writer = shared.own_writer()?;
+        let membership = membership_of(&writer)?;
         let known = shared.model.load().revision;
         if state.mark.revision < known {
             return Err(older(state.mark.revision, known));
@@ -371,10 +342,7 @@ impl Control {
         let shared = &self.shared;
         // No change comes in between.
         let writer = shared.lock();
-        let member = writer.member.as_ref().ok_or_else(|| {
-            StoreError::from(LedgerError::Another("this edge is in no fleet".into()))
-        })?;
-        let Membership { fleet, mark, .. } = member.membership.clone();
+        let Membership { fleet, mark, .. } = membership_of(&writer)?;
         let parts = state::read(shared.store.as_ref(), mark.revision)?;
         drop(writer);
         let parts = sealed::seal_parts(&shared.seal, &fleet, mark, &parts)?;
@@ -407,13 +375,7 @@ impl Control {
         publish: impl FnOnce(&FleetState) -> Result<(), LedgerError>,
     ) -> Result<Membership, ChangeError> {
         let shared = &self.shared;
-        let mut writer = shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        if writer.stale {
-            shared.reload(&mut writer)?;
-        }
+        let mut writer = shared.own_writer()?;
         is_in_none(&writer)?;
         let revision = shared.model.load().revision;
         let mark = Mark {
@@ -429,10 +391,7 @@ impl Control {
             mark,
         };
         shared.write_own(&[membership.write()])?;
-        writer.member = Some(Member {
-            membership: membership.clone(),
-            ledger: None,
-        });
+        writer.member = Some(Member::new(membership.clone()));
         shared.show_membership(&writer);
         Ok(membership)
     }
@@ -450,27 +409,17 @@ impl Control {
         replace: bool,
     ) -> Result<Membership, ChangeError> {
         let shared = &self.shared;
-        let mut writer = shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        if writer.stale {
-            shared.reload(&mut writer)?;
-        }
+        let mut writer = shared.own_writer()?;
         let model = shared.model.load();
-        let of_before = writer.member.as_ref().map(|member| &member.membership);
-        let edge = match of_before {
-            Some(before) if before.fleet != fleet => {
-                is_in_none(&writer)?;
-                before.edge
-            }
-            Some(before) if before.mark.revision == model.revision && !replace => {
-                is_in_none(&writer)?;
-                before.edge
-            }
-            Some(before) => before.edge,
-            None => Uuid::random(),
-        };
+        let before = writer.member.as_ref().map(|member| &member.membership);
+        // A store that was changed outside of its fleet, or that followed another log, begins again.
+        let may_join = before.is_none_or(|before| {
+            before.fleet == fleet && (replace || before.mark.revision != model.revision)
+        });
+        if !may_join {
+            is_in_none(&writer)?;
+        }
+        let edge = before.map_or_else(Uuid::random, |before| before.edge);
         let parts = sealed::open_parts(&shared.seal, fleet, state.mark, &state.parts)?;
         if !is_fresh(&model) && !replace {
             let revision = state.mark.revision;
@@ -503,15 +452,9 @@ impl Control {
     /// It is in none, or the store cannot be written.
     pub fn leave(&self) -> Result<Membership, ChangeError> {
         let shared = &self.shared;
-        let mut writer = shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        let member = writer.member.as_ref().ok_or_else(|| {
-            StoreError::from(LedgerError::Another("this edge is in no fleet".into()))
-        })?;
-        let membership = member.membership.clone();
-        shared.write_own(&[Membership::removal()])?;
+        let mut writer = shared.own_writer()?;
+        let membership = membership_of(&writer)?;
+        shared.write_own(&Membership::removal())?;
         writer.member = None;
         shared.show_membership(&writer);
         drop(writer);
@@ -533,6 +476,13 @@ fn is_fresh(model: &Model) -> bool {
         && model.acme_accounts.is_empty()
 }
 
+/// The fleet that the store belongs to.
+fn membership_of(writer: &Writer) -> Result<Membership, ChangeError> {
+    let member = writer.member.as_ref();
+    let membership = member.map(|member| member.membership.clone());
+    membership.ok_or_else(|| ChangeError::invalid("fleet", "this gateway is in no fleet"))
+}
+
 fn is_in_none(writer: &Writer) -> Result<(), ChangeError> {
     let Some(member) = &writer.member else {
         return Ok(());
@@ -549,4 +499,13 @@ fn older(found: u64, known: u64) -> ChangeError {
         "the fleet's state in etcd is of revision {found}, older than the {known} that this edge has"
     )))
     .into()
+}
+
+#[cfg(test)]
+impl Control {
+    /// Takes what the others have changed, as every change does first.
+    pub(crate) fn catch_up(&self) -> Result<(), ChangeError> {
+        let mut writer = self.shared.own_writer()?;
+        self.shared.catch_up(&mut writer)
+    }
 }

@@ -77,13 +77,7 @@ impl<A: Changes> Control<A> {
         what: impl FnOnce(&Draft<'_>) -> Result<Vec<AloneWhat>, ChangeError>,
     ) -> Result<Vec<AloneEntry>, ChangeError> {
         let (shared, intent) = (&self.shared, self.intent());
-        let mut writer = shared.lock();
-        if writer.following.is_some() {
-            return Err(StoreError::HandedOver.into());
-        }
-        if writer.stale {
-            shared.reload(&mut writer)?;
-        }
+        let mut writer = shared.own_writer()?;
         if writer.member.is_none() {
             return Err(ChangeError::invalid(
                 "local",

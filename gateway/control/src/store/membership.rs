@@ -45,12 +45,12 @@ impl Membership {
     }
 
     /// What a transaction writes when there is none any more.
-    pub(crate) fn removal() -> Write {
-        Write {
+    pub(crate) fn removal() -> [Write; 2] {
+        [KEY, SEEN_KEY].map(|key| Write {
             table: Table::Meta,
-            key: KEY.to_vec(),
+            key: key.to_vec(),
             value: None,
-        }
+        })
     }
 
     /// The same, further on.

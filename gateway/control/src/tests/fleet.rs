@@ -134,13 +134,13 @@ impl Fleet {
             }),
             appended: AtomicUsize::new(0),
         });
-        first.control().attach(Some(log.clone()));
+        first.control().attach(Ok(log.clone()));
         let state = state.into_inner().unwrap().unwrap();
         let mut edges = vec![first];
         for _ in 0..others {
             let world = with_key_of(&edges[0]);
             world.control().join(NAME, &state, false).unwrap();
-            world.control().attach(Some(log.clone()));
+            world.control().attach(Ok(log.clone()));
             edges.push(world);
         }
         Self { log, edges }
@@ -153,7 +153,7 @@ impl Fleet {
     /// Opens an edge again, as after a restart.
     fn restart(&mut self, number: usize) {
         self.edges[number].reopen();
-        self.edge(number).attach(Some(self.log.clone()));
+        self.edge(number).attach(Ok(self.log.clone()));
     }
 
     /// Has all edges catch up, and compares them byte for byte and in what they hold in memory.
@@ -467,7 +467,7 @@ fn an_edge_with_something_of_its_own_joins_only_when_told_and_leaves_with_what_i
     assert!(refused.to_string().contains("--replace"), "{refused}");
     assert_eq!(other.control().zone("own.test").unwrap().id, own.id);
     other.control().join(NAME, &state, true).unwrap();
-    other.control().attach(Some(fleet.log.clone()));
+    other.control().attach(Ok(fleet.log.clone()));
     assert!(other.control().zone("own.test").is_err());
     assert!(
         other.control().model().trust_epoch > epoch,
@@ -508,7 +508,7 @@ fn an_edge_that_was_away_for_too_long_takes_a_state_and_never_an_older_one() {
     fleet.restart(1);
     fleet.compare("and what follows");
     // A member whose settings are gone changes nothing.
-    fleet.edge(1).attach(None);
+    fleet.edges[1].reopen();
     let refused = fleet.edge(1).create_zone("mine.test").unwrap_err();
     assert!(refused.to_string().contains("fleet.etcd"), "{refused}");
     // One whose store was changed by something that knows nothing of fleets, either.
