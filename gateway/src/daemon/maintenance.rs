@@ -125,9 +125,9 @@ async fn mirror_challenges(
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        if control.membership().is_some() && !*leads.borrow() {
-            acme.mirror().await;
-        }
+        // Also when it has become the one that leads, or alone: what it has shown of another's goes.
+        let leads = *leads.borrow() || control.membership().is_none();
+        acme.mirror(leads).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! taken off when its order ends, however it ends.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use boring::error::ErrorStack;
@@ -35,12 +36,21 @@ enum Shown {
     Certificate(Arc<Challenge>),
 }
 
+/// What the edge that leads has its orders checked with.
+#[derive(Default)]
+struct Mirrored {
+    proofs: BTreeMap<HostName, AcmeProof>,
+    shown: BTreeMap<HostName, Shown>,
+}
+
 /// All challenges of now.
 pub(super) struct Board {
     control: Arc<Control>,
     shown: Mutex<BTreeMap<HostName, Shown>>,
-    /// What of it is another edge's.
-    mirrored: Mutex<BTreeMap<HostName, AcmeProof>>,
+    /// Beside them: those of a fleet.
+    mirrored: Mutex<Mirrored>,
+    /// Whether the data path does not know of the last ones, which has been told.
+    untold: AtomicBool,
     /// Held while the data path is told, so that it is told in order.
     telling: tokio::sync::Mutex<()>,
 }
@@ -51,6 +61,7 @@ impl Board {
             control,
             shown: Mutex::default(),
             mirrored: Mutex::default(),
+            untold: AtomicBool::new(false),
             telling: tokio::sync::Mutex::default(),
         }
     }
@@ -87,42 +98,41 @@ impl Board {
         self.tell().await
     }
 
-    /// Shows what another edge of the fleet has its orders checked with, beside its own.
-    pub(super) async fn mirror(&self) {
+    /// Shows what another edge of the fleet has its orders checked with, and nothing any more of what it had.
+    /// With `leads` there is no other.
+    pub(super) async fn mirror(&self, leads: bool) {
         let model = self.control.model();
-        let wanted: BTreeMap<HostName, AcmeProof> = model
-            .acme_orders
-            .values()
+        let orders = model.acme_orders.values().filter(|_| !leads);
+        let proofs: BTreeMap<HostName, AcmeProof> = orders
             .filter_map(|order| Some((order.host.clone(), order.shown.clone()?)))
             .collect();
-        if *self.mirrored() == wanted {
-            return;
-        }
-        let before = self.mirrored().clone();
-        let mut made = BTreeMap::new();
-        for (name, proof) in &wanted {
-            match shown(name, proof) {
-                Ok(shown) => drop(made.insert(name.clone(), shown)),
-                Err(error) => {
-                    tracing::warn!(%error, %name, "an edge's ACME challenge is not shown")
-                }
-            }
-        }
         {
-            let mut all = self.lock();
-            all.retain(|name, _| !before.contains_key(name));
-            for (name, shown) in made {
-                all.entry(name).or_insert(shown);
+            let mut mirrored = self.mirrored();
+            if mirrored.proofs == proofs && !self.untold.load(Ordering::Relaxed) {
+                return;
+            }
+            if mirrored.proofs != proofs {
+                let made = proofs
+                    .iter()
+                    .filter_map(|(name, proof)| match shown(name, proof) {
+                        Ok(shown) => Some((name.clone(), shown)),
+                        Err(error) => {
+                            tracing::warn!(%error, %name, "an edge's ACME challenge is not shown");
+                            None
+                        }
+                    });
+                mirrored.shown = made.collect();
+                mirrored.proofs = proofs;
             }
         }
-        match self.tell().await {
-            Ok(()) => *self.mirrored() = wanted,
-            // It is tried again at the next look.
-            Err(error) => tracing::warn!(%error, "an edge's ACME challenges are not shown"),
+        let told = self.tell().await;
+        let was_untold = self.untold.swap(told.is_err(), Ordering::Relaxed);
+        if let (Err(error), false) = (told, was_untold) {
+            tracing::warn!(%error, "an edge's ACME challenges are not shown");
         }
     }
 
-    fn mirrored(&self) -> MutexGuard<'_, BTreeMap<HostName, AcmeProof>> {
+    fn mirrored(&self) -> MutexGuard<'_, Mirrored> {
         self.mirrored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -138,8 +148,11 @@ impl Board {
 
     async fn tell(&self) -> Result<(), ShowError> {
         let _in_order = self.telling.lock().await;
+        // Its own come after those of others, in whose place they are.
+        let mut all = self.mirrored().shown.clone();
+        all.extend(self.lock().clone());
         let mut challenges = Challenges::default();
-        for (name, shown) in &*self.lock() {
+        for (name, shown) in &all {
             challenges = match shown {
                 Shown::Token(token, proof) => {
                     challenges.with_token(name.clone(), token, proof.clone())

@@ -157,8 +157,9 @@ impl AcmeClient {
     }
 
     /// Shows what the edge of the fleet that leads has its orders checked with: the servers may ask any edge.
-    pub async fn mirror(&self) {
-        self.board.mirror().await;
+    /// With `leads` that is this one.
+    pub async fn mirror(&self, leads: bool) {
+        self.board.mirror(leads).await;
     }
 
     /// Begins nothing any more, and leaves what is under way for the next process. One whose key the server
