@@ -59,6 +59,13 @@ pub const FLEET_FILE_BYTES_MAX: u64 = MIB;
 /// How often an edge looks after its fleet: whether it leads, whether ticket keys are new, what it is to
 /// tell the others. A new ticket key is with all edges within this time.
 pub const FLEET_LOOK: Duration = Duration::from_millis(500);
+/// How long ago etcd has to have answered for changes to be refused without asking it: one of its members may be
+/// gone, and another be asked.
+pub const FLEET_AWAY: Duration = Duration::from_secs(3);
+/// For an edge that has founded or joined a fleet to follow it, before whoever asked for it is answered.
+pub const FLEET_FIRST_WAIT: Duration = Duration::from_secs(2);
+/// How often it is looked whether it does.
+pub const FLEET_FIRST_LOOK: Duration = Duration::from_millis(5);
 /// How often the leader looks whether the log in etcd is to be made shorter.
 pub const FLEET_UPKEEP: Duration = Duration::from_secs(30);
 /// After so many times `trust.ticket_rotation` an edge that hears of no new key of its fleet makes its own.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use control::{AloneEntry, Control};
+use control::{AloneEntry, Control, Moment};
+use vocabulary::clock::now_sec;
 
 vocabulary::words! {
     /// How an edge stands to its fleet.
@@ -154,10 +155,19 @@ pub trait Fleet: Send + Sync {
     fn forget(&self, edge: &str) -> Result<FleetDone, FleetRefusal>;
 }
 
+/// How long ago a time was that is given in seconds since 1970, in seconds; 0 for one that is to come.
+#[must_use]
+pub fn age_of(seconds: i64) -> f64 {
+    let age = u32::try_from(now_sec().saturating_sub(seconds).max(0)).unwrap_or(u32::MAX);
+    f64::from(age)
+}
+
 /// Of a gateway that has none.
 pub struct NoFleet {
     why: &'static str,
     control: Arc<Control>,
+    /// When the store had all that its fleet has, if it belongs to one.
+    seen_sec: Option<i64>,
 }
 
 impl NoFleet {
@@ -168,7 +178,12 @@ impl NoFleet {
     /// There is none, and this is why.
     #[must_use]
     pub fn new(why: &'static str, control: Arc<Control>) -> Self {
-        Self { why, control }
+        let seen = control.membership().and_then(|_| control.last_current());
+        Self {
+            why,
+            seen_sec: seen.map(Moment::seconds),
+            control,
+        }
     }
 
     fn refused<T>(&self) -> Result<T, FleetRefusal> {
@@ -185,12 +200,15 @@ impl Fleet for NoFleet {
                 None => FleetState::Off,
             },
             why: Some(self.why.into()),
+            age_seconds: match (&membership, self.seen_sec) {
+                (Some(_), Some(seen)) => age_of(seen),
+                _ => 0.0,
+            },
             name: membership.map(|membership| membership.fleet),
             edge: None,
             revision: self.control.model().revision,
             digest: None,
             head: None,
-            age_seconds: 0.0,
             leader: None,
             leads: true,
             etcd: Vec::new(),

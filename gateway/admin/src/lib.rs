@@ -27,7 +27,7 @@ mod tests;
 mod upgrades;
 
 pub use self::fleet::{
-    Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce, NoFleet,
+    Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce, NoFleet, age_of,
 };
 pub use self::http::context::State;
 pub use self::http::listener::{Bound, Copies, Leaving, Listen, ServeError};

@@ -230,7 +230,9 @@ impl<T: Take> Follower<T> {
                     Err(ended) => ended,
                 };
             }
-            if self.known != before {
+            // It had all that there was: what has ended is a watch, and another member may be asked at once.
+            let was_current = self.standing.borrow().state == State::Current;
+            if was_current || self.known != before {
                 pause = RETRY.0;
             }
             match ended {

@@ -567,7 +567,9 @@ fn start(
                 // These are the new process's now.
                 maintained.abort();
                 watched.abort();
-                edge.stop();
+                // It may wait for etcd, and what the new process tells does not.
+                let edge = edge.clone();
+                drop(tokio::task::spawn_blocking(move || edge.stop()));
                 if let Some(steering) = steering {
                     steering.abort();
                 }

@@ -1,28 +1,44 @@
 //! The log in etcd, as the control plane wants it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::fleet::{
     AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError, Standing, State,
 };
 use bytes::Bytes;
-use control::{ChangeError, FleetState, Ledger, LedgerError, Mark, News, StoreError};
+use control::{FleetState, Ledger, LedgerError, Mark, News};
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::limits::FLEET_AWAY;
+
+/// Why nothing is taken or changed before the fleet's format was seen.
+pub(super) const NOT_CHECKED: &str = "the format of the fleet's stores was not seen yet";
 
 /// The log of a fleet.
 pub(super) struct EtcdLedger {
     pub(super) etcd: Arc<Etcd>,
     /// How the follower stands, who asks etcd all the time.
     pub(super) standing: watch::Receiver<Standing>,
+    /// Whether the fleet's stores are known to have this version's format.
+    pub(super) checked: Arc<AtomicBool>,
 }
 
 impl EtcdLedger {
     /// Refuses at once while etcd does not answer: a change that waited for it would hold up all others,
-    /// those that are made on this edge alone among them.
+    /// those that are made on this edge alone among them. That one of its members does not is no matter.
     fn check(&self) -> Result<(), LedgerError> {
-        match &self.standing.borrow().state {
-            State::Away { why } => Err(LedgerError::Away(why.clone())),
-            State::Stuck { .. } | State::Current | State::Behind { .. } => Ok(()),
+        let standing = self.standing.borrow();
+        let is_fresh = |contact: Instant| contact.elapsed() < FLEET_AWAY;
+        match &standing.state {
+            State::Away { why } if !standing.contact.is_some_and(is_fresh) => {
+                Err(LedgerError::Away(why.clone()))
+            }
+            _ if !self.checked.load(Ordering::Relaxed) => {
+                Err(LedgerError::Away(NOT_CHECKED.into()))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -87,7 +103,13 @@ pub(super) fn found(
 ) -> Result<(), LedgerError> {
     let parts = framed(state.parts.clone());
     let founded = etcd.found(&head(state.mark), founding, parts);
-    founded.map_err(|error| LedgerError::Another(error.to_string()))
+    founded.map_err(|error| match error {
+        SnapshotError::Log(error) => of_log(error),
+        SnapshotError::Founded => LedgerError::Another(format!(
+            "{error}: join it (`postern fleet join`), or give this one another `fleet.name`"
+        )),
+        other => LedgerError::Another(other.to_string()),
+    })
 }
 
 /// The parts of a state, each behind its length: etcd cuts them anywhere.
@@ -126,14 +148,4 @@ pub(super) fn state(etcd: &Etcd) -> Result<FleetState, String> {
     });
     read.map_err(|error: SnapshotError| error.to_string())?;
     unframed(mark(&snapshot.head), &all)
-}
-
-/// What is told of a change that was refused.
-pub(super) fn text_of(error: &ChangeError, fleet: &str) -> String {
-    match error {
-        ChangeError::Store(StoreError::Ledger(LedgerError::Another(why))) => {
-            format!("{why} (fleet `{fleet}`)")
-        }
-        other => other.to_string(),
-    }
 }

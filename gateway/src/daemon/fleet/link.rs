@@ -1,28 +1,28 @@
 //! What a member has going: it follows, stands for leading, and tells the others of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::ledger::{EtcdLedger, framed, head};
-use super::taker::{Taker, Times};
-use super::{StuckKind, age_of};
+use super::taker::{Taker, Times, now_ms};
 use crate::limits::{
     FLEET_CONTACT, FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY_SEC, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN,
 };
 use ::fleet::limits::SNAPSHOT_BYTES_MAX;
 use ::fleet::{
     Candidacy, EdgeSeen, Fleet as Etcd, Following, Leadership, LogError, Presence, PresenceState,
-    State, Upkeep,
+    SnapshotError, State, Stuck, Upkeep,
 };
-use admin::{FleetEdge, FleetShown, FleetState};
-use control::{Control, Membership, Moment};
+use admin::{FleetEdge, FleetShown, FleetState, age_of};
+use control::{Control, Membership};
 use vocabulary::clock::now_sec;
 
 /// A member's connection to its fleet. Dropped, it follows no more, resigns, and is no longer alive.
 pub(super) struct Link {
+    etcd: Arc<Etcd>,
     following: Following,
     /// `None` while another edge has this one's name.
     candidacy: Option<Candidacy>,
@@ -31,7 +31,7 @@ pub(super) struct Link {
     upkeep: Option<Upkeep>,
     upkeep_at: Instant,
     /// When it had all that the fleet has; as seconds since 1970, since it may have been before this process.
-    current_sec: AtomicI64,
+    current_sec: Arc<AtomicI64>,
     /// When that was kept.
     kept_sec: AtomicI64,
 }
@@ -41,28 +41,33 @@ impl Link {
         etcd: &Arc<Etcd>,
         control: &Arc<Control>,
         membership: &Membership,
+        current_sec: &Arc<AtomicI64>,
+        checked: &Arc<AtomicBool>,
     ) -> Result<Self, LogError> {
         let times = Times::new();
         let taker = Taker {
             control: control.clone(),
             times: times.clone(),
+            begun_ms: now_ms(),
+            checked: checked.clone(),
         };
         let following = etcd.follow(head(membership.mark), taker);
-        control.attach(Some(Arc::new(EtcdLedger {
+        control.attach(Ok(Arc::new(EtcdLedger {
             etcd: etcd.clone(),
             standing: following.standing(),
+            checked: checked.clone(),
         })));
-        let current_sec = control.last_current().map_or_else(now_sec, Moment::seconds);
         let presence = etcd.announce(&membership.edge.to_string(), json!({}))?;
         Ok(Self {
+            etcd: etcd.clone(),
             following,
             candidacy: Some(etcd.lead()?),
             presence,
             times,
             upkeep: Some(Upkeep::default()),
             upkeep_at: Instant::now(),
-            current_sec: AtomicI64::new(current_sec),
-            kept_sec: AtomicI64::new(current_sec),
+            kept_sec: AtomicI64::new(current_sec.load(Ordering::Relaxed)),
+            current_sec: current_sec.clone(),
         })
     }
 
@@ -82,13 +87,18 @@ impl Link {
         self.candidacy.as_ref().is_some_and(Candidacy::is_leading)
     }
 
-    /// Does not stand for leading under a name that is another's.
-    pub(super) fn look_at_name(&mut self) {
-        if matches!(
-            &*self.presence.state().borrow(),
-            PresenceState::Taken { .. }
-        ) {
-            self.candidacy = None;
+    /// Does not stand for leading under a name that is another's. What it stands by no more is the caller's to
+    /// let go of: that may take a moment.
+    pub(super) fn look_at_name(&mut self) -> Option<Candidacy> {
+        let state = self.presence.state();
+        let state = &*state.borrow();
+        match state {
+            PresenceState::Taken { .. } => self.candidacy.take(),
+            PresenceState::Present if self.candidacy.is_none() => {
+                self.candidacy = self.etcd.lead().ok();
+                None
+            }
+            _ => None,
         }
     }
 
@@ -137,12 +147,11 @@ impl Link {
         }
     }
 
-    /// Why it is stuck, when it is.
-    pub(super) fn stuck(&self) -> Option<StuckKind> {
-        match &self.following.now().state {
-            State::Stuck { reason, .. } => Some(reason.into()),
-            _ => None,
-        }
+    /// Whether etcd has an older log than the one that was followed, or another one.
+    pub(super) fn follows_another(&self) -> bool {
+        let state = self.following.now().state;
+        let another = |reason| matches!(reason, Stuck::Another { .. });
+        matches!(state, State::Stuck { reason, .. } if another(reason))
     }
 
     pub(super) fn show(&self, shown: &mut FleetShown) {
@@ -198,9 +207,17 @@ impl Link {
     }
 }
 
+/// What became of the upkeep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upkept {
+    /// It is due again as ever.
+    Done,
+    /// It reads the whole store, and would fail again.
+    Hopeless,
+}
+
 /// Keeps etcd from growing: a new state now and then, and no entries from long before it.
-/// Answers whether it could be done.
-pub(super) fn maintain(etcd: &Etcd, control: &Control, upkeep: &mut Upkeep) -> bool {
+pub(super) fn maintain(etcd: &Etcd, control: &Control, upkeep: &mut Upkeep) -> Upkept {
     let state = || {
         let state = control.state().map_err(|error| error.to_string())?;
         let bytes: u64 = state.parts.iter().map(|part| part.len() as u64 + 4).sum();
@@ -215,11 +232,15 @@ pub(super) fn maintain(etcd: &Etcd, control: &Control, upkeep: &mut Upkeep) -> b
     match etcd.maintain(upkeep, FLEET_ENTRIES_KEPT, state) {
         Ok(done) => {
             tracing::debug!(?done, "the fleet's log is kept short");
-            true
+            Upkept::Done
+        }
+        Err(error @ (SnapshotError::Caller(_) | SnapshotError::TooLarge)) => {
+            tracing::error!(%error, "the fleet's log in etcd is not kept short");
+            Upkept::Hopeless
         }
         Err(error) => {
-            tracing::error!(%error, "the fleet's log in etcd is not kept short");
-            false
+            tracing::warn!(%error, "the fleet's log in etcd is not kept short this time");
+            Upkept::Done
         }
     }
 }

@@ -9,18 +9,20 @@ mod link;
 mod taker;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
 
-use self::ledger::text_of;
-use self::link::Link;
-use crate::limits::{FLEET_FILE_BYTES_MAX, FLEET_LOOK, FLEET_UPKEEP};
-use ::fleet::{Credentials, Fleet as Etcd, FleetName, Founding, Member, Settings, Stuck};
-use admin::{Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce};
-use control::{Control, Moment, STORE_FORMAT};
+use self::ledger::NOT_CHECKED;
+use self::link::{Link, Upkept};
+use crate::limits::{
+    FLEET_FILE_BYTES_MAX, FLEET_FIRST_LOOK, FLEET_FIRST_WAIT, FLEET_LOOK, FLEET_UPKEEP,
+};
+use ::fleet::{Credentials, Fleet as Etcd, FleetName, Founding, Member, Settings};
+use admin::{Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce, age_of};
+use control::{ChangeError, Control, LedgerError, Moment, STORE_FORMAT, StoreError};
 use datapath::connection::Shared;
 use vocabulary::clock::now_sec;
 use vocabulary::file::read_regular;
@@ -51,6 +53,21 @@ pub enum FleetError {
     Start(String),
 }
 
+/// What is not tried again right after it has failed.
+#[derive(Default)]
+struct Failing(Mutex<Option<Instant>>);
+
+impl Failing {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_recent(&self) -> bool {
+        let at = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() < FLEET_UPKEEP)
+    }
+}
+
 /// An edge, in a fleet or about to be in one.
 pub(crate) struct Edge {
     control: Arc<Control>,
@@ -67,12 +84,18 @@ pub(crate) struct Edge {
     leads: watch::Sender<bool>,
     /// The keys of tickets that were taken last: this edge may have gone on from them without the fleet.
     tickets: Mutex<Option<Vec<u8>>>,
+    /// When the store had all that the fleet has, in seconds since 1970; it may have been before this process.
+    seen_sec: Arc<AtomicI64>,
     /// Whether the fleet's format was looked at.
-    checked: AtomicBool,
+    checked: Arc<AtomicBool>,
+    /// Held while it begins to follow.
+    entering: Mutex<()>,
     /// Why it is not followed, when it is not.
     refused: Mutex<Option<String>>,
-    /// When what was denied here alone could not be made a change of the fleet.
-    merge_failed: Mutex<Option<Instant>>,
+    /// Making changes of the fleet of what was denied here alone.
+    merging: Failing,
+    /// Giving the fleet new ticket keys.
+    rotating: Failing,
 }
 
 fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, FleetError> {
@@ -87,6 +110,18 @@ fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, Fleet
 
 fn refused(why: impl Into<String>) -> FleetRefusal {
     FleetRefusal::Refused(why.into())
+}
+
+/// A change that was not made, as whoever asked for it is to take it.
+fn not_made(error: &ChangeError) -> FleetRefusal {
+    match error {
+        ChangeError::Store(
+            StoreError::Ledger(LedgerError::Away(_) | LedgerError::Unknown(_))
+            | StoreError::Io(_)
+            | StoreError::HandedOver,
+        ) => FleetRefusal::Unavailable(error.to_string()),
+        _ => FleetRefusal::Refused(error.to_string()),
+    }
 }
 
 fn unavailable(why: impl std::fmt::Display) -> FleetRefusal {
@@ -154,13 +189,21 @@ impl Edge {
             link: Mutex::new(None),
             leads: watch::channel(false).0,
             tickets: Mutex::new(None),
-            checked: AtomicBool::new(false),
+            seen_sec: Arc::new(AtomicI64::new(
+                control.last_current().map_or_else(now_sec, Moment::seconds),
+            )),
+            checked: Arc::default(),
+            entering: Mutex::new(()),
             refused: Mutex::new(None),
-            merge_failed: Mutex::new(None),
+            merging: Failing::default(),
+            rotating: Failing::default(),
         });
         match control.membership() {
             // Followed once this process is the one that serves.
-            Some(membership) if membership.fleet == this.name => {}
+            Some(membership) if membership.fleet == this.name => {
+                this.control
+                    .attach(Err(LedgerError::Away(NOT_CHECKED.into())));
+            }
             Some(membership) => tracing::error!(
                 fleet = membership.fleet,
                 configured = this.name,
@@ -184,10 +227,17 @@ impl Edge {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Follows no more, resigns, and is no longer alive. That may take a moment, and holds up nobody.
+    fn unlink(&self) {
+        let link = self.link().take();
+        drop(link);
+    }
+
     /// Follows, as a member.
     fn enter(&self) {
-        let before = self.link().take();
-        drop(before);
+        // One at a time: what is attached and what follows belong together.
+        let _alone = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unlink();
         let membership = self.control.membership();
         let Some(membership) = membership.filter(|membership| membership.fleet == self.name) else {
             return;
@@ -197,9 +247,28 @@ impl Edge {
             return;
         }
         // Not while the link is locked: it waits for a change that is going on.
-        match Link::new(&self.etcd, &self.control, &membership) {
+        match Link::new(
+            &self.etcd,
+            &self.control,
+            &membership,
+            &self.seen_sec,
+            &self.checked,
+        ) {
             Ok(new) => *self.link() = Some(new),
             Err(error) => tracing::error!(%error, "the fleet cannot be followed"),
+        }
+    }
+
+    /// As [`Self::enter`], and waits until changes can be made, within a bound: whoever has founded or joined
+    /// a fleet may make one next.
+    fn enter_and_wait(&self) {
+        self.enter();
+        let deadline = Instant::now() + FLEET_FIRST_WAIT;
+        while Instant::now() < deadline {
+            if self.link().as_ref().is_none_or(Link::is_current) {
+                return;
+            }
+            std::thread::sleep(FLEET_FIRST_LOOK);
         }
     }
 
@@ -219,9 +288,15 @@ impl Edge {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             look.tick().await;
-            let leads = self.link().as_mut().map(|link| {
-                link.look_at_name();
-                link.leads()
+            let looked = self.link().as_mut().map(|link| {
+                let resigned = link.look_at_name();
+                (link.leads(), resigned)
+            });
+            let leads = looked.map(|(leads, resigned)| {
+                if let Some(resigned) = resigned {
+                    drop(tokio::task::spawn_blocking(move || drop(resigned)));
+                }
+                leads
             });
             // One that is in no fleet does everything itself.
             self.lead(leads.unwrap_or_else(|| self.control.membership().is_none()));
@@ -247,8 +322,9 @@ impl Edge {
         let Ok(Some(record)) = self.etcd.record() else {
             return true;
         };
-        self.checked.store(true, Ordering::Relaxed);
-        if u64::from(record.store_format) == STORE_FORMAT {
+        let is_of_it = u64::from(record.store_format) == STORE_FORMAT;
+        self.checked.store(is_of_it, Ordering::Relaxed);
+        if is_of_it {
             return true;
         }
         let why = format!(
@@ -257,8 +333,8 @@ impl Edge {
             record.store_format
         );
         tracing::error!("{why}");
-        self.control.attach(None);
-        drop(self.link().take());
+        self.control.attach(Err(LedgerError::Another(why.clone())));
+        self.unlink();
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         *refused = Some(why);
         false
@@ -285,18 +361,18 @@ impl Edge {
             // What was denied alone before the fleet was left is made a change all the same.
             None => self.control.membership().is_none(),
         };
+        self.take_tickets();
         if !is_current {
             return;
         }
-        self.take_tickets();
-        if !self.control.held_alone().entries.is_empty() && self.is_time_to_merge() {
+        if !self.control.held_alone().entries.is_empty() && !self.merging.is_recent() {
             match self.control.merge_alone() {
                 Ok(merged) => {
                     tracing::info!(merged, "the fleet has what was denied on this edge alone");
                 }
                 Err(error) => {
                     tracing::warn!(%error, "what was denied on this edge alone waits");
-                    *self.merged_at() = Some(Instant::now());
+                    self.merging.note();
                 }
             }
         }
@@ -309,26 +385,14 @@ impl Edge {
             link.as_mut().and_then(Link::upkeep_due)
         };
         if let Some(mut upkeep) = upkeep {
-            let done = link::maintain(&self.etcd, &self.control, &mut upkeep);
+            let upkept = link::maintain(&self.etcd, &self.control, &mut upkeep);
             if let Some(link) = self.link().as_mut() {
                 link.upkeep_done(upkeep);
-                if !done {
+                if upkept == Upkept::Hopeless {
                     link.upkeep_failed();
                 }
             }
         }
-    }
-
-    fn merged_at(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.merge_failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Not right after it has failed.
-    fn is_time_to_merge(&self) -> bool {
-        self.merged_at()
-            .is_none_or(|at| at.elapsed() >= FLEET_UPKEEP)
     }
 
     fn lead(&self, leads: bool) {
@@ -366,20 +430,26 @@ impl Edge {
 
     /// Makes a new ticket key for the fleet when one is due.
     fn rotate_tickets(&self) {
+        if self.rotating.is_recent() {
+            return;
+        }
         let every = self.shared.live.load().ticket_rotation;
         let tickets = self.shared.acceptor.tickets();
         let before = tickets.secrets();
-        let is_first = self.control.ticket_keys().is_none();
-        match tickets.rotate(now_sec(), every) {
-            Ok(false) if !is_first => return,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::error!(%error, "session tickets keep their key");
-                return;
-            }
+        if let Err(error) = tickets.rotate(now_sec(), every) {
+            tracing::error!(%error, "session tickets keep their key");
+            self.rotating.note();
+            return;
         }
-        if let Err(error) = self.control.set_ticket_keys(tickets.secrets().reveal()) {
+        // This edge may also have made one of its own while it could not be said to the others.
+        let ours = tickets.secrets();
+        let fleets = self.control.ticket_keys();
+        if fleets.is_some_and(|fleets| fleets.reveal() == ours.reveal()) {
+            return;
+        }
+        if let Err(error) = self.control.set_ticket_keys(ours.reveal()) {
             tracing::warn!(%error, "the fleet keeps its ticket key");
+            self.rotating.note();
             // No edge uses what the others do not have.
             let _as_before = tickets.take_over(&before);
         }
@@ -387,7 +457,7 @@ impl Edge {
 
     /// Stops everything: another process goes on with this edge, or it ends.
     pub(crate) fn stop(&self) {
-        drop(self.link().take());
+        self.unlink();
         self.etcd.stop();
     }
 
@@ -447,10 +517,7 @@ impl Fleet for Edge {
             link.show(&mut shown);
         } else if let Some(membership) = membership {
             shown.state = FleetState::Stuck;
-            shown.age_seconds = self
-                .control
-                .last_current()
-                .map_or(0.0, |at| age_of(at.seconds()));
+            shown.age_seconds = age_of(self.seen_sec.load(Ordering::Relaxed));
             let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             shown.why = refused.clone();
             if refused.is_none() {
@@ -475,7 +542,7 @@ impl Fleet for Edge {
 
     fn init(&self) -> Result<FleetDone, FleetRefusal> {
         let proof = self.control.fleet_proof(&self.name);
-        let proof = proof.map_err(|error| refused(error.to_string()))?;
+        let proof = proof.map_err(|error| not_made(&error))?;
         let founding = Founding {
             store_format: u32::try_from(STORE_FORMAT).unwrap_or(u32::MAX),
             proof,
@@ -483,9 +550,9 @@ impl Fleet for Edge {
         let founded = self.control.found(&self.name, |state| {
             ledger::found(&self.etcd, &founding, state)
         });
-        founded.map_err(|error| refused(text_of(&error, &self.name)))?;
+        founded.map_err(|error| not_made(&error))?;
         tracing::info!(fleet = self.name, "the fleet is founded with what is here");
-        self.enter();
+        self.enter_and_wait();
         Ok(FleetDone::default())
     }
 
@@ -519,10 +586,10 @@ impl Fleet for Edge {
             None
         };
         // Not while the old membership is followed.
-        drop(self.link().take());
+        self.unlink();
         let joined = self.control.join(&self.name, &state, replace);
-        let entered = joined.map_err(|error| refused(text_of(&error, &self.name)));
-        self.enter();
+        let entered = joined.map_err(|error| not_made(&error));
+        self.enter_and_wait();
         entered?;
         tracing::info!(
             fleet = self.name,
@@ -540,7 +607,7 @@ impl Fleet for Edge {
         let left = self.control.leave();
         if let Err(error) = left {
             self.enter();
-            return Err(refused(error.to_string()));
+            return Err(not_made(&error));
         }
         tracing::info!(fleet = self.name, "left the fleet");
         Ok(FleetDone::default())
@@ -551,7 +618,7 @@ impl Fleet for Edge {
             let link = self.link();
             let link = link.as_ref();
             let link = link.ok_or_else(|| refused("this gateway is in no fleet"))?;
-            link.stuck() == Some(StuckKind::Another)
+            link.follows_another()
         };
         if !is_another {
             return Err(refused(
@@ -560,10 +627,10 @@ impl Fleet for Edge {
         }
         let backup = Some(self.backup()?);
         let state = ledger::state(&self.etcd).map_err(unavailable)?;
-        drop(self.link().take());
+        self.unlink();
         let joined = self.control.join(&self.name, &state, true);
-        let entered = joined.map_err(|error| refused(text_of(&error, &self.name)));
-        self.enter();
+        let entered = joined.map_err(|error| not_made(&error));
+        self.enter_and_wait();
         entered?;
         Ok(FleetDone { backup })
     }
@@ -576,28 +643,6 @@ impl Fleet for Edge {
             ))),
         }
     }
-}
-
-/// Why an edge is stuck, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StuckKind {
-    Another,
-    Other,
-}
-
-impl From<&Stuck> for StuckKind {
-    fn from(stuck: &Stuck) -> Self {
-        match stuck {
-            Stuck::Another { .. } => Self::Another,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// How long ago a time was, in seconds since 1970.
-fn age_of(seconds: i64) -> f64 {
-    let age = u32::try_from(now_sec().saturating_sub(seconds).max(0)).unwrap_or(u32::MAX);
-    f64::from(age)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Takes what the others change, and measures how long that took.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use super::ledger::{mark, unframed};
+use super::ledger::{NOT_CHECKED, mark, unframed};
 use crate::limits::FLEET_IN_FORCE_MAX;
 use ::fleet::{Entry, SnapshotHead, Take, Taken};
 use admin::InForce;
@@ -44,6 +45,16 @@ impl Times {
 pub(super) struct Taker {
     pub(super) control: Arc<Control>,
     pub(super) times: Option<Times>,
+    /// When it began to follow, in milliseconds since 1970: what was changed before says nothing of how fast
+    /// changes come.
+    pub(super) begun_ms: u64,
+    /// Whether the fleet's stores are known to have this version's format.
+    pub(super) checked: Arc<AtomicBool>,
+}
+
+/// Now, in milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    u64::try_from(now_usec() / 1000).unwrap_or_default()
 }
 
 fn is_handed_over(error: &StoreError) -> bool {
@@ -72,7 +83,16 @@ impl Take for Taker {
 }
 
 impl Taker {
+    fn check(&self) -> Result<(), String> {
+        if self.checked.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(NOT_CHECKED.into())
+        }
+    }
+
     fn take_entry(&self, entry: &Entry) -> Result<Taken, String> {
+        self.check()?;
         let known = self.control.model().revision;
         match self.control.take(mark(&entry.head), &entry.bytes) {
             Ok(()) => {}
@@ -83,10 +103,10 @@ impl Taker {
             Err(error) => return Err(error.to_string()),
         }
         if entry.head.revision > known
+            && entry.at >= self.begun_ms
             && let Some(times) = &self.times
         {
-            let now = u64::try_from(now_usec() / 1000).unwrap_or_default();
-            times.note(now.saturating_sub(entry.at));
+            times.note(now_ms().saturating_sub(entry.at));
         }
         Ok(Taken::Done)
     }
@@ -96,6 +116,7 @@ impl Taker {
         snapshot: &SnapshotHead,
         parts: &mut dyn Iterator<Item = Result<Bytes, String>>,
     ) -> Result<Taken, String> {
+        self.check()?;
         let mut all = Vec::new();
         for part in parts {
             all.extend_from_slice(&part?);
