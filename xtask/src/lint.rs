@@ -4,7 +4,7 @@
 
 use crate::parts::{Outcome, Parts};
 use crate::setup::{self, Purpose};
-use crate::{dashboard, docs, graph, kernel, run, shell, tidy};
+use crate::{dashboard, docs, features, graph, kernel, run, shell, tidy};
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -33,6 +33,11 @@ const LINTS: &[Step] = &[
         name: "graph",
         builds: false,
         run: || done(graph::check()),
+    },
+    Step {
+        name: "features",
+        builds: false,
+        run: || done(features::check()),
     },
     Step {
         name: "deny",

@@ -12,6 +12,7 @@ mod dashboard;
 mod debian;
 mod dist;
 mod docs;
+mod features;
 mod fuzz;
 mod graph;
 mod image;

@@ -12,7 +12,7 @@ mod otlp;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -67,6 +67,8 @@ pub struct Exporter {
     instance: String,
     connection: Option<(SendRequest<Full<Bytes>>, Driver)>,
     complained: Option<Instant>,
+    /// Before the second attempt.
+    pause: Duration,
     /// The gateway stops: no attempt waits for its pause.
     hurry: watch::Sender<bool>,
 }
@@ -90,6 +92,7 @@ impl Exporter {
             instance,
             connection: None,
             complained: None,
+            pause: limits::PAUSE,
             hurry: watch::Sender::new(false),
         }
     }
@@ -146,7 +149,7 @@ impl Exporter {
             self.spans.count(Fate::Failed, requests);
             return;
         };
-        let mut pause = limits::PAUSE;
+        let mut pause = self.pause;
         for attempt in 1.. {
             let sent = tokio::time::timeout(limits::SEND_TIMEOUT, self.send(message.clone()));
             match sent.await.unwrap_or(Err(SendError::Late)) {

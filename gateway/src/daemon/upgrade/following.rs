@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::time::MissedTickBehavior;
@@ -40,13 +41,14 @@ pub(in crate::daemon) async fn follow(channel: Channel, control: Arc<Control>) -
 /// Reads the system's CA bundle again and again: SIGHUP goes to the new process, which has no word for it.
 /// Origins are reached by what it has now.
 pub(in crate::daemon) async fn read_system_cas(control: Arc<Control>) -> Infallible {
-    again_and_again(move || control.read_system_cas()).await
+    again_and_again(FORMER_CAS_LOOK, move || control.read_system_cas()).await
 }
 
 async fn again_and_again(
+    pause: Duration,
     read: impl Fn() -> Result<bool, ChangeError> + Clone + Send + 'static,
 ) -> Infallible {
-    let mut look = tokio::time::interval(FORMER_CAS_LOOK);
+    let mut look = tokio::time::interval(pause);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut complained = false;
     loop {
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_bundle_is_read_again_whatever_came_of_it_before() {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = count.clone();
@@ -108,9 +110,9 @@ mod tests {
             1 => panic!("it is broken"),
             number => Ok(number == 2),
         };
-        let reading = tokio::spawn(again_and_again(read));
+        let reading = tokio::spawn(again_and_again(Duration::from_millis(1), read));
         while count.load(Ordering::SeqCst) < 5 {
-            tokio::time::sleep(FORMER_CAS_LOOK).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         reading.abort();
     }
