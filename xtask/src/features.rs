@@ -55,7 +55,7 @@ fn differing(alone: &Wanted, whole: &Wanted) -> Vec<String> {
             name.strip_prefix(*one)
                 .is_some_and(|rest| rest.starts_with(' '))
         };
-        if MAY_DIFFER.iter().any(|one| may(&one)) {
+        if MAY_DIFFER.iter().any(may) {
             continue;
         }
         let Some(there) = whole.get(name) else {
