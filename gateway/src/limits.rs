@@ -66,17 +66,22 @@ pub const FLEET_AWAY: Duration = Duration::from_secs(3);
 pub const FLEET_FIRST_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether it does.
 pub const FLEET_FIRST_LOOK: Duration = Duration::from_millis(5);
+/// Races that an edge loses before it asks the others to let it go first: near etcd the next one is won.
+pub const FLEET_TURN_AFTER: u32 = 4;
+/// How long an edge lets another one go first, at the most: a few ways to etcd and back from far away. It holds up
+/// this edge's own changes, and what it takes of others'.
+pub const FLEET_TURN_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks whether that one is done.
+pub const FLEET_TURN_LOOK: Duration = Duration::from_millis(50);
 /// How often the leader looks whether the log in etcd is to be made shorter.
 pub const FLEET_UPKEEP: Duration = Duration::from_secs(30);
 /// After so many times `trust.ticket_rotation` an edge that hears of no new key of its fleet makes its own.
 pub const TICKET_ALONE_FACTOR: u32 = 3;
 /// How long upkeep that failed is left alone: it reads the whole store, and would fail again.
 pub const FLEET_UPKEEP_AGAIN: Duration = Duration::from_secs(60 * 60);
-/// How long ago etcd may have answered for an edge to count as one that has all: some missed looks.
-pub const FLEET_CONTACT: Duration = Duration::from_secs(15);
-/// How often an edge keeps in its store that it has all that the fleet has, in seconds: a write each time. What
+/// How often an edge keeps in its store when it had all that the fleet has: a write each time. What
 /// is told of an edge's age after a restart is wrong by so much at the most.
-pub const FLEET_SEEN_EVERY_SEC: u64 = 30;
+pub const FLEET_SEEN_EVERY: Duration = Duration::from_secs(30);
 /// Changes that the log keeps below the state that edges begin with: one that was away for as many does not
 /// have to take all of it.
 pub const FLEET_ENTRIES_KEPT: u64 = 1_000;

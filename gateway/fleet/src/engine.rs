@@ -47,6 +47,17 @@ pub enum EngineError {
     Failed(#[from] etcd_client::Error),
 }
 
+impl EngineError {
+    /// Whether etcd takes nothing more, because its quota is used up.
+    pub(crate) fn is_no_space(&self) -> bool {
+        let Self::Failed(etcd_client::Error::GRpcStatus(status)) = self else {
+            return false;
+        };
+        // The code alone may also mean too many requests.
+        status.code() == tonic::Code::ResourceExhausted && status.message().contains("space")
+    }
+}
+
 /// All that an error has to say: what tonic shows of one is often not what went wrong.
 fn told(error: &etcd_client::Error) -> String {
     let (mut text, mut below) = match error {

@@ -20,9 +20,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::limits::{REQUEST_TIMEOUT, RETRY};
 use crate::log::{Log, LogError, by_chance};
+use crate::past::Past;
 use crate::record::{Entry, Head};
 use crate::snapshot::{Reading, SnapshotError, SnapshotHead};
-use crate::watched::{Told, Watched};
+use crate::watched::{Question, Told, Watched};
 
 /// What becomes of an entry that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,9 @@ pub struct Standing {
     pub head: Option<u64>,
     /// When etcd has answered last. Receivers are not woken for this alone.
     pub contact: Option<Instant>,
+    /// Everything that was in the log then was taken: what is newer may not be. Receivers are not woken for this
+    /// alone.
+    pub whole: Option<Instant>,
 }
 
 /// A person's word that the log in etcd is to be followed although it is another one.
@@ -159,6 +163,9 @@ pub struct Follower<T> {
     acceptance: Acceptance,
 }
 
+/// Where the log ends, and what was known when that was asked.
+type Ends = (Head, Head);
+
 /// Why the watch, or the reading before it, ended.
 enum Ended {
     /// The taker wants no more.
@@ -201,6 +208,7 @@ impl<T: Take> Follower<T> {
             },
             head: None,
             contact: None,
+            whole: None,
         });
         let follower = Self {
             log,
@@ -292,6 +300,14 @@ impl<T: Take> Follower<T> {
         });
     }
 
+    /// Everything was taken that was in the log at this time.
+    fn had_all(&self, at: Instant) {
+        self.standing.send_if_modified(|last| {
+            last.whole = last.whole.max(Some(at));
+            false
+        });
+    }
+
     /// Reads what is there, then watches.
     async fn follow(&mut self) -> Ended {
         let seen = match self.catch_up().await {
@@ -318,6 +334,7 @@ impl<T: Take> Follower<T> {
     /// Takes all that is there, and answers etcd's own number of the moment when it was.
     async fn catch_up(&mut self) -> Result<i64, Ended> {
         loop {
+            let asked = Instant::now();
             let page = match timeout(2 * REQUEST_TIMEOUT, self.log.after(&self.known)).await {
                 Ok(page) => page?,
                 Err(_late) => return Err(LogError::Late.into()),
@@ -331,22 +348,36 @@ impl<T: Take> Follower<T> {
                 self.take(entry).await?;
             }
             if self.known == page.head {
+                self.had_all(asked);
                 return Ok(page.seen);
             }
         }
     }
 
-    async fn watch(&mut self, mut watched: Watched) -> Result<Infallible, Ended> {
+    async fn watch(&mut self, mut watched: Watched<Ends>) -> Result<Infallible, Ended> {
+        // Where the log ended when that was asked, while the watch has not told of it yet.
+        let mut awaited: Option<(Head, Instant)> = None;
         loop {
-            let told = match watched.next().await? {
+            let (log, known) = (&self.log, self.known);
+            let ask = || -> Question<Ends> {
+                let log = log.clone();
+                Box::pin(async move { Ok((log.head().await?, known)) })
+            };
+            let told = match watched.next(ask).await? {
                 Told::Events(told) => told,
-                Told::Head(head) => {
+                Told::Answer((head, before), asked) => {
                     self.heard(Some(head.revision));
-                    if head == self.known {
-                        continue;
+                    let is_other = head.revision == self.known.revision && head != self.known;
+                    // What the watch should have told since the last question, or another log: it is read.
+                    if awaited.is_some() || is_other || head.revision < before.revision {
+                        return Err(Ended::Again);
                     }
-                    // What the watch should have told, or will tell at once: it is read.
-                    return Err(Ended::Again);
+                    if head.revision <= self.known.revision {
+                        self.had_all(asked);
+                    } else {
+                        awaited = Some((head, asked));
+                    }
+                    continue;
                 }
             };
             self.heard(None);
@@ -367,6 +398,15 @@ impl<T: Take> Follower<T> {
                 self.heard(Some(entry.head.revision));
                 self.take(entry).await?;
                 self.tell(State::Current);
+                if let Some((head, asked)) = awaited
+                    && head.revision == self.known.revision
+                {
+                    if head != self.known {
+                        return Err(Ended::Again);
+                    }
+                    self.had_all(asked);
+                    awaited = None;
+                }
             }
         }
     }
@@ -420,6 +460,9 @@ impl<T: Take> Follower<T> {
 
     /// Takes the snapshot that is there: if something is `missing`, only when it leads further.
     async fn take_snapshot(&mut self, missing: Option<String>) -> Result<(), Ended> {
+        if let Some(missing) = &missing {
+            leads_on(&self.log, self.known, missing).await?;
+        }
         let found = timeout(REQUEST_TIMEOUT, self.log.snapshot()).await;
         let found = found.unwrap_or(Err(LogError::Late))?;
         let is_of_use =
@@ -502,6 +545,30 @@ impl<T: Take> Follower<T> {
             }
         }
     }
+}
+
+/// Whether what is in etcd came after what was taken, although what is between them is `missing`.
+async fn leads_on(log: &Log, known: Head, missing: &str) -> Result<(), Ended> {
+    // A new edge has nothing that could be lost.
+    if known == Head::NONE {
+        return Ok(());
+    }
+    let found = timeout(REQUEST_TIMEOUT, log.past(&known)).await;
+    let known = known.revision;
+    let why = match found.unwrap_or(Err(LogError::Late))? {
+        Past::Had => return Ok(()),
+        Past::Other => "and had another one at the revision that this edge has".to_owned(),
+        Past::Unknown => format!(
+            "and nothing says any more what it had at {known}, where this edge is: whether its own state led to \
+             etcd's cannot be told"
+        ),
+    };
+    let head = timeout(REQUEST_TIMEOUT, log.head()).await;
+    let found = head.unwrap_or(Err(LogError::Late))?.revision;
+    Err(Ended::Stuck(
+        Stuck::Another { found, known },
+        format!("{missing}, {why}"),
+    ))
 }
 
 /// Waits, longer each time. When etcd comes back, not all edges are there at the same moment.

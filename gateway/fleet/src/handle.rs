@@ -175,6 +175,22 @@ impl Fleet {
         added.unwrap_or_else(|error| Err(AppendError::Unknown(error)))
     }
 
+    /// Asks the others to let this edge go first with its next change, for [`crate::limits::TURN_TTL_SEC`].
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn take_turn(&self) -> Result<(), LogError> {
+        self.ask(|log| async move { log.take_turn().await })
+    }
+
+    /// The others need wait no longer.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn end_turn(&self) -> Result<(), LogError> {
+        self.ask(|log| async move { log.end_turn().await })
+    }
+
     /// Founds the fleet with a state of `parts` at `head`: snapshot, record and head are there at once.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ use crate::limits::{
 };
 use crate::log::{Log, LogError, by_chance, new_id};
 use crate::record::{FORMAT, RecordError, check_form};
-use crate::watched::{Told, Watched};
+use crate::watched::{Question, Told, Watched};
 
 /// Who leads, as far as this edge knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl Candidate {
     /// Looks who leads, and puts this edge's key when nobody does. `kept` has the lease meanwhile.
     async fn ask(&self, kept: &mut Option<Lease>) -> Result<Asked, LogError> {
         let key = self.log.names().leader();
-        let there = self.look().await?;
+        let there = look(&self.log).await?;
         let seen = there.header().map_or(0, |header| header.revision());
         if let Some(stored) = there.kvs().first() {
             return Ok(Asked::Theirs(read(&key, stored.value())?.edge, seen));
@@ -265,7 +265,7 @@ impl Candidate {
     async fn confirm(&self, lease: &mut Lease) -> bool {
         loop {
             // The key first: what is confirmed after it holds from then on.
-            match self.look().await {
+            match look(&self.log).await {
                 Ok(there) => {
                     let is_ours = |stored: &KeyValue| stored.lease() == lease.id;
                     if !there.kvs().first().is_some_and(is_ours) {
@@ -291,31 +291,34 @@ impl Candidate {
         let options = WatchOptions::new().with_start_revision(seen + 1);
         let key = self.log.names().leader();
         let mut watched = Watched::begin(&self.log, key, options).await?;
+        let ask = || -> Question<bool> {
+            let log = self.log.clone();
+            Box::pin(async move { is_as(&log, seen).await })
+        };
         loop {
-            match watched.next().await? {
+            match watched.next(ask).await? {
                 Told::Events(told) if told.events().is_empty() => {}
-                Told::Events(_) => return Ok(()),
-                Told::Head(_) if self.is_as(seen).await? => {}
-                Told::Head(_) => return Ok(()),
+                Told::Answer(true, _) => {}
+                Told::Events(_) | Told::Answer(false, _) => return Ok(()),
             }
         }
     }
+}
 
-    /// Whether the key is there, and as it was when it was `seen`.
-    async fn is_as(&self, seen: i64) -> Result<bool, LogError> {
-        let there = self.look().await?;
-        let is_older = |stored: &KeyValue| stored.mod_revision() <= seen;
-        Ok(there.kvs().first().is_some_and(is_older))
-    }
+/// Whether the leader's key is there, and as it was when it was `seen`.
+async fn is_as(log: &Log, seen: i64) -> Result<bool, LogError> {
+    let there = look(log).await?;
+    let is_older = |stored: &KeyValue| stored.mod_revision() <= seen;
+    Ok(there.kvs().first().is_some_and(is_older))
+}
 
-    async fn look(&self) -> Result<GetResponse, LogError> {
-        let look = async {
-            let mut values = self.log.values().await?;
-            Ok(values.get(self.log.names().leader(), None).await?)
-        };
-        let there = timeout(TRY_TIMEOUT, look).await;
-        there.unwrap_or(Err(LogError::Late))
-    }
+async fn look(log: &Log) -> Result<GetResponse, LogError> {
+    let look = async {
+        let mut values = log.values().await?;
+        Ok(values.get(log.names().leader(), None).await?)
+    };
+    let there = timeout(TRY_TIMEOUT, look).await;
+    there.unwrap_or(Err(LogError::Late))
 }
 
 fn read(key: &str, value: &[u8]) -> Result<Stored, RecordError> {

@@ -22,6 +22,7 @@
 //! | `lease` | what is there as long as an edge lives |
 //! | `leadership` | which one edge does what is to be done once |
 //! | `presence` | which edges there are, and what each says of itself |
+//! | `past` | what is kept of entries that were trimmed |
 //! | `upkeep` | snapshots, trimming and sweeping, by the leader |
 //! | `handle` | all of it for threads that wait |
 //!
@@ -38,6 +39,7 @@ mod lease;
 pub mod limits;
 mod log;
 mod names;
+mod past;
 mod presence;
 mod record;
 mod snapshot;
@@ -52,6 +54,7 @@ pub use self::handle::{Candidacy, Fleet, Following, Presence, StartError};
 pub use self::leadership::{Candidate, Leadership, Mandate};
 pub use self::log::{AppendError, Log, LogError, Page};
 pub use self::names::{FleetName, NameError};
+pub use self::past::Past;
 pub use self::presence::{Announcement, Announcer, EdgeSeen, PresenceState};
 pub use self::record::{Digest, Entry, Head, RecordError};
 pub use self::snapshot::{SnapshotError, SnapshotHead};

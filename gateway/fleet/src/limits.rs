@@ -15,10 +15,17 @@ pub const ENTRY_BYTES_MAX: usize = 96 << 20;
 /// Entries that are read at once: with values of the largest size the answer stays below the 4 MiB that
 /// gRPC takes of a message.
 pub const PAGE_ENTRIES: i64 = 15;
+/// Entries that are read at once when the last ones were small, each of [`SMALL_ENTRY_BYTES`] at the most: an edge
+/// that is far from etcd waits for each page.
+pub const PAGE_SMALL_ENTRIES: i64 = 200;
+/// See [`PAGE_SMALL_ENTRIES`]; most changes are of some kilobytes.
+pub const SMALL_ENTRY_BYTES: usize = 8 << 10;
 /// Bytes of one message from etcd: a page of the largest values, and room for their keys.
-pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-const _: () = assert!(PAGE_ENTRIES * (VALUE_BYTES_MAX as i64 + 1024) < MESSAGE_BYTES_MAX as i64);
+const _: () = assert!(PAGE_ENTRIES * (VALUE_BYTES_MAX as i64 + 1024) < 4 << 20);
+const _: () =
+    assert!(PAGE_SMALL_ENTRIES * (VALUE_BYTES_MAX as i64 + 1024) < MESSAGE_BYTES_MAX as i64);
 /// Bytes of a snapshot of a fleet's whole state. etcd keeps 2 GiB unless it is told otherwise
 /// (`--quota-backend-bytes`), and refuses every write beyond. While a snapshot is replaced both are there,
 /// and a removed one takes its room until etcd's next compaction: three of them leave more than half.
@@ -36,6 +43,19 @@ pub const SNAPSHOT_AFTER: (u64, u64) = (10_000, 64 << 20);
 pub const KEPT_BYTES_MAX: u64 = 256 << 20;
 
 const _: () = assert!(3 * SNAPSHOT_BYTES_MAX + KEPT_BYTES_MAX + SNAPSHOT_AFTER.1 < 3 << 29);
+
+/// Seconds for which others let an edge go first with a change, unless it is done before. etcd's shortest is two.
+pub const TURN_TTL_SEC: i64 = 5;
+
+/// Revisions whose digests are kept when their entries are not any more: an edge that was away for longer cannot
+/// tell whether etcd was replaced meanwhile, and asks a person. 8 MB in etcd.
+pub const PAST_REVISIONS: u64 = 1_000_000;
+/// Bytes of a digest that are kept: by chance two histories are the same there once in 2^64.
+pub const PAST_DIGEST_BYTES: usize = 8;
+/// Digests in one value, which are also the most entries that are trimmed at once.
+pub const PAST_PER_VALUE: usize = 16_384;
+
+const _: () = assert!(PAST_PER_VALUE * PAST_DIGEST_BYTES + 1024 < VALUE_BYTES_MAX);
 
 /// Seconds for which an edge leads without a word to etcd: another one takes over after that. etcd's
 /// shortest is two, with its own settings.
@@ -64,9 +84,9 @@ const _: () = assert!(PAGE_EDGES * (EDGE_VALUE_BYTES_MAX as i64 + 512) < MESSAGE
 const _: () = assert!(LEADER_TTL_SEC as u64 > LEADER_MARGIN.as_secs() + 2 * LEADER_SIGN.as_secs());
 const _: () = assert!(EDGE_TTL_SEC as u64 > 2 * EDGE_SIGN.as_secs());
 
-/// How often a follower asks etcd for a sign of life, and how long it waits for one before it asks in
-/// another way. What is known of the last contact is that old at most while all is well (both together the
-/// first time behind a relay), and a cut that nobody tells of is seen after both and [`TRY_TIMEOUT`].
+/// How often a follower asks etcd where the log ends, and how long it waits for the answer. While all is well its
+/// age is no more than both, and a cut that nobody tells of is seen after both. 10,000 edges ask, for this and for
+/// who leads, 4,000 times a second.
 pub const CONTACT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
 
 /// For one try of a change, or of a question that somebody waits for: a member that lives answers sooner

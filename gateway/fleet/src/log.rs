@@ -11,16 +11,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use boring::rand::rand_bytes;
 use bytes::{Bytes, BytesMut};
 use etcd_client::{
-    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, GetResponse, KvClient,
-    LeaseClient, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient,
+    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, GetResponse, KeyValue, KvClient,
+    LeaseClient, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
+use crate::lease::Lease;
 use crate::limits::{
-    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_ENTRIES, PART_TIMEOUT, RETRY,
-    TRY_TIMEOUT, VALUE_BYTES_MAX,
+    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_ENTRIES, PAGE_SMALL_ENTRIES,
+    PART_TIMEOUT, RETRY, SMALL_ENTRY_BYTES, TRY_TIMEOUT, TURN_TTL_SEC, VALUE_BYTES_MAX,
 };
 use crate::names::{FleetName, Names};
 use crate::record::{
@@ -113,6 +114,8 @@ pub struct Page {
     pub head: Head,
     /// etcd's own number of that moment, from which on changes can be watched.
     pub(crate) seen: i64,
+    /// Another edge that asks to go first with its next change.
+    pub turn: Option<String>,
 }
 
 /// The log of one fleet. Clones share a connection.
@@ -128,15 +131,21 @@ struct Link {
     engine: Engine,
     /// Made when something is asked.
     client: Mutex<Option<Client>>,
+    /// Whether the entries that were read last are.
+    are_small: AtomicBool,
 }
 
 impl Log {
     /// The log of a fleet, for the edge of this name. Asks nobody yet.
     #[must_use]
     pub fn open(engine: Engine, fleet: &FleetName, edge: &str) -> Self {
-        let client = Mutex::new(None);
+        let link = Link {
+            engine,
+            client: Mutex::new(None),
+            are_small: AtomicBool::new(false),
+        };
         Self {
-            link: Arc::new(Link { engine, client }),
+            link: Arc::new(link),
             names: Names::of(fleet),
             edge: edge.into(),
         }
@@ -352,24 +361,6 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the entries below `revision`, with their parts. Edges that have not read them yet need a
-    /// whole copy then.
-    ///
-    /// # Errors
-    /// See [`LogError`].
-    pub async fn trim(&self, revision: u64) -> Result<(), LogError> {
-        let below = |first: String, end: String| {
-            TxnOp::delete(first, Some(DeleteOptions::new().with_range(end)))
-        };
-        let ops = [
-            below(self.names.entry(0), self.names.entry(revision)),
-            below(self.names.parts_at(0), self.names.parts_at(revision)),
-        ];
-        let mut values = self.values().await?;
-        values.txn(Txn::new().and_then(ops)).await?;
-        Ok(())
-    }
-
     /// Removes parts that belong to no entry: of a race that was lost, or of an edge that died. Those of a
     /// revision that is still to come are left alone. Answers of how many entries.
     ///
@@ -412,16 +403,20 @@ impl Log {
         let first = self.names.entry(known.revision + 1);
         let range = GetOptions::new()
             .with_range(self.names.entries_end())
-            .with_limit(PAGE_ENTRIES);
+            .with_limit(self.page());
         // In one transaction, so that the head is the one of the same moment.
         let ops = [
             TxnOp::get(head_key.clone(), None),
             TxnOp::get(first, Some(range)),
+            TxnOp::get(self.names.turn(), None),
         ];
         let mut values = self.values().await?;
         let answer = values.txn(Txn::new().and_then(ops)).await?;
         let seen = answer.header().map_or(0, |header| header.revision());
-        let [stored, following] = two_answers(&answer)?;
+        let [stored, following, turn] = answers(&answer)?;
+        let is_small = |entry: &KeyValue| entry.value().len() <= SMALL_ENTRY_BYTES;
+        let are_small = following.kvs().iter().all(is_small);
+        self.link.are_small.store(are_small, Ordering::Relaxed);
         let head = stored.kvs().first().ok_or(LogError::None)?;
         let head = read_head(&head_key, head.value())?;
         if head.revision < known.revision || head.revision == known.revision && head != *known {
@@ -447,11 +442,51 @@ impl Log {
         if last.revision == head.revision && last != head {
             return Err(another_than(&head, known));
         }
+        let turn = turn.kvs().first().and_then(|turn| turn.value_str().ok());
+        let turn = turn.filter(|edge| **edge != *self.edge);
         Ok(Page {
             entries,
             head,
             seen,
+            turn: turn.map(str::to_owned),
         })
+    }
+
+    /// How many entries are read at once.
+    fn page(&self) -> i64 {
+        match self.link.are_small.load(Ordering::Relaxed) {
+            true => PAGE_SMALL_ENTRIES,
+            false => PAGE_ENTRIES,
+        }
+    }
+
+    /// Asks the others to let this edge go first with its next change: one that is far from etcd would lose every
+    /// race against edges that change all the time close by. Does nothing while another edge has asked.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn take_turn(&self) -> Result<(), LogError> {
+        let lease = Lease::grant(self, TURN_TTL_SEC).await?;
+        let turn = self.names.turn();
+        let options = PutOptions::new().with_lease(lease.id);
+        let txn = Txn::new()
+            .when([Compare::create_revision(turn.clone(), CompareOp::Equal, 0)])
+            .and_then([TxnOp::put(turn, &*self.edge, Some(options))]);
+        self.values().await?.txn(txn).await?;
+        Ok(())
+    }
+
+    /// The others need wait no longer.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn end_turn(&self) -> Result<(), LogError> {
+        let turn = self.names.turn();
+        let txn = Txn::new()
+            .when([Compare::value(turn.clone(), CompareOp::Equal, &*self.edge)])
+            .and_then([TxnOp::delete(turn, None)]);
+        self.values().await?.txn(txn).await?;
+        Ok(())
     }
 
     /// The entry that a value is, behind `last`; nothing when it does not lead on from there.
@@ -513,8 +548,10 @@ impl Log {
     }
 }
 
-/// What two gets of one transaction found.
-pub(crate) fn two_answers(answer: &TxnResponse) -> Result<[GetResponse; 2], LogError> {
+/// What the gets of one transaction found.
+pub(crate) fn answers<const GETS: usize>(
+    answer: &TxnResponse,
+) -> Result<[GetResponse; GETS], LogError> {
     let gets = answer.op_responses().into_iter().filter_map(|op| match op {
         TxnOpResponse::Get(found) => Some(found),
         _ => None,

@@ -148,6 +148,23 @@ impl Names {
         std::str::from_utf8(rest).ok()?.parse().ok()
     }
 
+    /// Which edge others let go first with its next change.
+    pub(crate) fn turn(&self) -> String {
+        format!("{}turn", self.prefix)
+    }
+
+    /// What is kept of entries that were trimmed, from this revision on.
+    pub(crate) fn past(&self, first: u64) -> String {
+        format!("{}past/{first:020}", self.prefix)
+    }
+
+    /// The first revision that such a key is for.
+    pub(crate) fn past_first(&self, key: &[u8]) -> Option<u64> {
+        let rest = std::str::from_utf8(key).ok()?;
+        let first = rest.strip_prefix(&self.prefix)?.strip_prefix("past/")?;
+        first.parse().ok()
+    }
+
     /// What all parts of all entries begin with.
     pub(crate) fn parts(&self) -> String {
         format!("{}part/", self.prefix)
@@ -212,6 +229,8 @@ mod tests {
             assert!(key.starts_with(&names.entries()));
         }
         assert_eq!(names.revision(names.head().as_bytes()), None);
+        assert_eq!(names.past_first(names.past(7).as_bytes()), Some(7));
+        assert_eq!(names.past_first(names.entry(7).as_bytes()), None);
         let part = names.part(7, "id", 3);
         assert_eq!(names.owner(part.as_bytes()), Some((7, "id")));
         assert!(part.starts_with(&names.parts_of(7, "id")));
@@ -230,6 +249,8 @@ mod tests {
             names.parts(),
             names.snapshots(),
             names.snapshot_writer(""),
+            names.past(0),
+            names.turn(),
             names.edges(),
             names.living(),
         ];

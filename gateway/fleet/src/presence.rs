@@ -408,7 +408,7 @@ impl Log {
             ];
             let mut values = self.values().await?;
             let answer = values.txn(Txn::new().and_then(ops)).await?;
-            let [said, living] = crate::log::two_answers(&answer)?;
+            let [said, living] = crate::log::answers(&answer)?;
             let living: Vec<&[u8]> = living
                 .kvs()
                 .iter()

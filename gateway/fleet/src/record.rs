@@ -112,6 +112,12 @@ pub struct Head {
 }
 
 impl Head {
+    /// Before the first entry of all.
+    pub const NONE: Self = Self {
+        revision: 0,
+        digest: Digest::NONE,
+    };
+
     /// The head after one more entry.
     #[must_use]
     pub fn then(&self, bytes: &[u8]) -> Self {

@@ -21,7 +21,8 @@ use crate::limits::{
     PAGE_ENTRIES, PART_TIMEOUT, QUESTION_TIMEOUT, SNAPSHOT_BYTES_MAX, SNAPSHOT_SIGN_PARTS,
     SNAPSHOT_WRITER_TTL_SEC, VALUE_BYTES_MAX,
 };
-use crate::log::{Log, LogError, new_id, now, two_answers};
+use crate::log::{Log, LogError, answers, new_id, now};
+use crate::past::write_past;
 use crate::record::{FORMAT, Head, RecordError, check_form, hex, write_head};
 
 /// Which snapshot there is.
@@ -247,7 +248,7 @@ impl Log {
             ];
             let mut values = self.values().await?;
             let answer = values.txn(Txn::new().and_then(ops)).await?;
-            let [manifest, mark] = two_answers(&answer)?;
+            let [manifest, mark] = answers(&answer)?;
             let key = self.names().snapshot();
             let is_named = match manifest.kvs().first() {
                 Some(manifest) => read_manifest(&key, manifest.value())?.id == id,
@@ -383,6 +384,7 @@ impl Writing {
         let names = self.log.names();
         let (head, mark) = (names.head(), names.snapshot_writer(&self.written.id));
         let record = write_record(founding, self.log.edge());
+        let past = names.past(self.written.head.revision);
         let txn = Txn::new()
             .when([
                 Compare::create_revision(head.clone(), CompareOp::Equal, 0),
@@ -392,6 +394,7 @@ impl Writing {
                 TxnOp::put(names.snapshot(), write_manifest(&self.written), None),
                 TxnOp::put(names.record(), record, None),
                 TxnOp::put(head, write_head(&self.written.head), None),
+                TxnOp::put(past, write_past(&[self.written.head.digest]), None),
                 TxnOp::delete(mark.clone(), None),
             ])
             .or_else([

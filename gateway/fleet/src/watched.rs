@@ -1,37 +1,36 @@
-//! A watch that notices when etcd falls silent: TCP tells of a cut only when something is sent.
+//! A watch, and beside it a question that is asked so often that what is known is true.
 //!
-//! etcd is asked over the watch itself for a sign of life, which comes behind all that it had to tell. A
-//! relay (`etcd grpc-proxy`) does not know this question; what it serves is asked where the log ends
-//! instead, which etcd itself answers.
+//! A watch alone does not tell: TCP tells of a cut only when something is sent, and a member that has lost the
+//! others goes on for a while as if nothing had happened. The question is answered by a majority of the members.
+
+use std::pin::Pin;
 
 use etcd_client::{WatchOptions, WatchResponse, WatchStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::limits::{CONTACT, REQUEST_TIMEOUT, TRY_TIMEOUT};
+use crate::limits::{CONTACT, REQUEST_TIMEOUT};
 use crate::log::{Log, LogError};
-use crate::record::Head;
 
-/// A watch.
-pub(crate) struct Watched {
-    log: Log,
+/// What is asked of etcd beside the watch.
+pub(crate) type Question<A> = Pin<Box<dyn Future<Output = Result<A, LogError>> + Send>>;
+
+/// A watch, and the question that is going on.
+pub(crate) struct Watched<A> {
     stream: WatchStream,
-    /// Whether signs of life are not given over the watch.
-    is_relayed: bool,
-    /// When etcd is asked for a sign of life.
+    /// When etcd is asked next.
     ask: Instant,
-    /// When it is given up, once it was asked.
-    give_up: Option<Instant>,
+    question: Option<(Instant, Question<A>)>,
 }
 
 /// What a watch tells.
-pub(crate) enum Told {
+pub(crate) enum Told<A> {
     /// What has happened, be it nothing.
     Events(WatchResponse),
-    /// Nothing has; the log ended here a moment ago.
-    Head(Head),
+    /// The answer to the question that was asked at this time.
+    Answer(A, Instant),
 }
 
-impl Watched {
+impl<A> Watched<A> {
     pub(crate) async fn begin(
         log: &Log,
         key: String,
@@ -43,40 +42,48 @@ impl Watched {
         };
         let begun = timeout(REQUEST_TIMEOUT, begin).await;
         Ok(Self {
-            log: log.clone(),
             stream: begun.unwrap_or(Err(LogError::Late))?,
-            is_relayed: false,
             ask: Instant::now() + CONTACT.0,
-            give_up: None,
+            question: None,
         })
     }
 
-    /// What is told next.
-    pub(crate) async fn next(&mut self) -> Result<Told, LogError> {
+    /// What is told next; `ask` makes the question when it is its time.
+    pub(crate) async fn next(
+        &mut self,
+        mut ask: impl FnMut() -> Question<A>,
+    ) -> Result<Told<A>, LogError> {
         loop {
-            let told = tokio::select! {
-                told = self.stream.message() => told,
-                () = sleep_until(self.ask), if self.give_up.is_none() && !self.is_relayed => {
-                    self.stream.request_progress().await?;
-                    self.give_up = Some(Instant::now() + CONTACT.1);
-                    continue;
-                }
-                () = sleep_until(self.give_up.unwrap_or(self.ask)) => {
-                    let head = timeout(TRY_TIMEOUT, self.log.head()).await;
-                    let head = head.unwrap_or(Err(LogError::Late))?;
-                    self.is_relayed = true;
-                    self.give_up = None;
-                    self.ask = Instant::now() + CONTACT.0;
-                    return Ok(Told::Head(head));
+            let Some((at, question)) = &mut self.question else {
+                tokio::select! {
+                    biased;
+                    told = self.stream.message() => return events(told),
+                    () = sleep_until(self.ask) => {
+                        self.question = Some((Instant::now(), ask()));
+                        continue;
+                    }
                 }
             };
-            let told = told?.ok_or_else(|| LogError::Ended("it has closed it".into()))?;
-            if told.canceled() {
-                // Compacted away, the token has expired, or the member has lost the others.
-                return Err(LogError::Ended(told.cancel_reason().to_owned()));
+            let (at, end) = (*at, *at + CONTACT.1);
+            tokio::select! {
+                biased;
+                told = self.stream.message() => return events(told),
+                answer = question => {
+                    self.question = None;
+                    self.ask = at + CONTACT.0;
+                    return Ok(Told::Answer(answer?, at));
+                }
+                () = sleep_until(end) => return Err(LogError::Late),
             }
-            (self.ask, self.give_up) = (Instant::now() + CONTACT.0, None);
-            return Ok(Told::Events(told));
         }
     }
+}
+
+fn events<A>(told: Result<Option<WatchResponse>, etcd_client::Error>) -> Result<Told<A>, LogError> {
+    let told = told?.ok_or_else(|| LogError::Ended("it has closed it".into()))?;
+    if told.canceled() {
+        // Compacted away, the token has expired, or the member has lost the others.
+        return Err(LogError::Ended(told.cancel_reason().to_owned()));
+    }
+    Ok(Told::Events(told))
 }

@@ -16,6 +16,7 @@ use crate::store::keys;
 use crate::store::ledger::{DIGEST_BYTES, Ledger, LedgerError, Mark};
 use crate::store::membership::{self, Membership};
 use crate::store::replay::{Replayed, index_changes, replay};
+use crate::store::seal::Seal;
 use crate::store::state::OldAudit;
 use crate::store::transaction::Transaction;
 use crate::store::{Store, StoreError, Table, Write, load};
@@ -65,6 +66,26 @@ pub struct FleetState {
     pub mark: Mark,
     /// Its parts, sealed.
     pub parts: Vec<Vec<u8>>,
+    /// What was changed since, each with the place behind it: whoever begins with it is never seen without.
+    pub entries: Vec<(Mark, Vec<u8>)>,
+}
+
+impl FleetState {
+    /// Where it leads to, and the transactions that do, in their order.
+    fn open(&self, seal: &Seal, fleet: &str) -> Result<(Mark, Vec<Transaction>), StoreError> {
+        let mut all = sealed::open_parts(seal, fleet, self.mark, &self.parts)?;
+        let mut reached = self.mark;
+        for (mark, entry) in &self.entries {
+            let transaction = sealed::open_entry(seal, fleet, reached, entry)?;
+            if transaction.revision != mark.revision {
+                let why = "the places of what follows a state are not in their order";
+                return Err(StoreError::Corrupt(why.into()));
+            }
+            all.push(transaction);
+            reached = *mark;
+        }
+        Ok((reached, all))
+    }
 }
 
 impl Shared {
@@ -324,14 +345,8 @@ impl Control {
         if state.mark.revision < known {
             return Err(older(state.mark.revision, known));
         }
-        let fleet = &membership.fleet;
-        let parts = sealed::open_parts(&shared.seal, fleet, state.mark, &state.parts)?;
-        shared.install(
-            &mut writer,
-            membership.at(state.mark),
-            parts,
-            OldAudit::Stays,
-        )
+        let (mark, parts) = state.open(&shared.seal, &membership.fleet)?;
+        shared.install(&mut writer, membership.at(mark), parts, OldAudit::Stays)
     }
 
     /// All that this edge has, for others to begin with.
@@ -346,7 +361,11 @@ impl Control {
         let parts = state::read(shared.store.as_ref(), mark.revision)?;
         drop(writer);
         let parts = sealed::seal_parts(&shared.seal, &fleet, mark, &parts)?;
-        Ok(FleetState { mark, parts })
+        Ok(FleetState {
+            mark,
+            parts,
+            entries: Vec::new(),
+        })
     }
 
     /// What shows others whether they have the key of this fleet.
@@ -384,7 +403,13 @@ impl Control {
         };
         let parts = state::read(shared.store.as_ref(), revision)?;
         let parts = sealed::seal_parts(&shared.seal, fleet, mark, &parts)?;
-        publish(&FleetState { mark, parts }).map_err(StoreError::from)?;
+        let entries = Vec::new();
+        publish(&FleetState {
+            mark,
+            parts,
+            entries,
+        })
+        .map_err(StoreError::from)?;
         let membership = Membership {
             fleet: fleet.to_owned(),
             edge: Uuid::random(),
@@ -420,9 +445,9 @@ impl Control {
             is_in_none(&writer)?;
         }
         let edge = before.map_or_else(Uuid::random, |before| before.edge);
-        let parts = sealed::open_parts(&shared.seal, fleet, state.mark, &state.parts)?;
+        let (mark, parts) = state.open(&shared.seal, fleet)?;
         if !is_fresh(&model) && !replace {
-            let revision = state.mark.revision;
+            let revision = mark.revision;
             let store = shared.store.as_ref();
             let writes = state::difference(store, revision, parts.clone(), OldAudit::Goes)?;
             if !writes.is_empty() {
@@ -440,7 +465,7 @@ impl Control {
         let membership = Membership {
             fleet: fleet.to_owned(),
             edge,
-            mark: state.mark,
+            mark,
         };
         shared.install(&mut writer, membership.clone(), parts, OldAudit::Goes)?;
         Ok(membership)

@@ -95,7 +95,8 @@ pub(crate) enum OldAudit {
     Goes,
 }
 
-/// What has to be written to a store so that it has the state of `parts`, at `revision`, and nothing else.
+/// What has to be written to a store so that it has the state that `parts` lead to one after the other, at
+/// `revision`, and nothing else.
 pub(crate) fn difference(
     store: &dyn Store,
     revision: u64,
@@ -104,8 +105,13 @@ pub(crate) fn difference(
 ) -> Result<Vec<Write>, StoreError> {
     let mut wanted: BTreeMap<Place, (Table, Vec<u8>)> = BTreeMap::new();
     for write in parts.into_iter().flat_map(|part| part.writes) {
-        if let (Some(value), false) = (write.value, is_own(write.table, &write.key)) {
-            wanted.insert((write.table.name(), write.key), (write.table, value));
+        if is_own(write.table, &write.key) {
+            continue;
+        }
+        let place = (write.table.name(), write.key);
+        match write.value {
+            Some(value) => drop(wanted.insert(place, (write.table, value))),
+            None => drop(wanted.remove(&place)),
         }
     }
     let mut writes = Vec::new();

@@ -122,7 +122,11 @@ impl Fleet {
         let state = Mutex::new(None);
         let founded = first.control().found(NAME, |founded| {
             let (mark, parts) = (founded.mark, founded.parts.clone());
-            *state.lock().unwrap() = Some(FleetState { mark, parts });
+            *state.lock().unwrap() = Some(FleetState {
+                mark,
+                parts,
+                entries: Vec::new(),
+            });
             Ok(())
         });
         let membership = founded.unwrap();
@@ -196,6 +200,7 @@ fn away(error: &ChangeError) -> bool {
 #[test]
 fn every_kind_of_change_on_one_edge_is_in_force_on_the_others() {
     let mut fleet = Fleet::of(World::new(), 2);
+    let mut begun = fleet.edge(0).state().unwrap();
     let zone = full(&fleet.edges[0]).id;
     fleet.compare("one of everything");
     let subject = Subject::named("device");
@@ -244,6 +249,22 @@ fn every_kind_of_change_on_one_edge_is_in_force_on_the_others() {
         fleet.restart(number);
     }
     fleet.compare("after a restart of all");
+    // Who begins with an old state and all that follows has it at once, and is never seen in between.
+    begun.entries = fleet.log.held.lock().unwrap().entries.clone();
+    let newcomer = with_key_of(&fleet.edges[0]);
+    let joined = newcomer.control().join(NAME, &begun, false).unwrap();
+    assert_eq!(joined.mark, fleet.log.held.lock().unwrap().head());
+    assert_eq!(
+        newcomer.control().model().revision,
+        fleet.edge(0).model().revision
+    );
+    newcomer.control().attach(Ok(fleet.log.clone()));
+    fleet.edges.push(newcomer);
+    fleet.compare("who came last");
+    begun.entries.swap(3, 4);
+    let stranger = with_key_of(&fleet.edges[0]);
+    assert!(stranger.control().join(NAME, &begun, false).is_err());
+    assert!(stranger.control().membership().is_none());
 }
 
 #[test]
@@ -416,6 +437,7 @@ fn who_has_another_key_or_another_log_is_refused() {
         let state = FleetState {
             mark: state.mark,
             parts,
+            entries: Vec::new(),
         };
         let other = with_key_of(&fleet.edges[0]);
         let joined = other.control().join(NAME, &state, false);

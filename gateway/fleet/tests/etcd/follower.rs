@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use etcd_client::Client;
+use etcd_client::{Client, DeleteOptions};
 use fixtures::etcd::copy;
 use fleet::limits::VALUE_BYTES_MAX;
-use fleet::{Follower, Standing, State, Stuck};
+use fleet::{Follower, Head, Past, Standing, State, Stuck};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{BEGIN, Etcd, Kept, Wire, eventually, open, parts};
+use crate::cluster::{BEGIN, Etcd, Kept, Wire, eventually, keys, open, parts};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_away_too_long_takes_a_snapshot_and_goes_on() {
@@ -93,6 +93,82 @@ async fn without_a_snapshot_nothing_is_made_up() {
     // As soon as there is one, it goes on.
     log.put_snapshot(&head, parts(&[b"state"])).await.unwrap();
     kept.has(head).await;
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_while_etcd_was_replaced_is_not_led_on_by_a_trimmed_log() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let log = etcd.begun().await;
+    let mut heads = vec![log.append(&BEGIN, b"one").await.unwrap()];
+    // What an edge took of the log that was lost, and what it would have taken of this one.
+    let other = heads[0].then(b"lost");
+    for number in 0..40_u8 {
+        let head = heads.last().unwrap();
+        heads.push(log.append(head, &[number; 10]).await.unwrap());
+    }
+    let head = *heads.last().unwrap();
+    log.put_snapshot(&head, parts(&[b"state"])).await.unwrap();
+    // In two steps, so that there are two records.
+    log.trim(10).await.unwrap();
+    log.tidy(&mut measured(&log).await, 10).await.unwrap();
+    let past = keys(&etcd, "/postern/test/past/").await;
+    assert_eq!(past.len(), 3, "{past:?}");
+    // Two leaders for a moment: the one that knows less takes nothing away.
+    log.trim(10).await.unwrap();
+    assert_eq!(keys(&etcd, "/postern/test/past/").await, past);
+    for known in [heads[0], heads[1], heads[8], heads[9], heads[30]] {
+        assert_eq!(
+            log.past(&known).await.unwrap(),
+            Past::Had,
+            "{}",
+            known.revision
+        );
+        let kept = Kept::default();
+        let (follower, _standing) = Follower::new(etcd.log("b"), known, kept.clone());
+        let following = tokio::spawn(follower.run());
+        kept.has(head).await;
+        following.abort();
+    }
+    let late = heads[20].then(b"lost");
+    let never = Head {
+        revision: 1_000,
+        ..head
+    };
+    assert_eq!(log.past(&never).await.unwrap(), Past::Unknown);
+    for known in [other, late] {
+        assert_eq!(log.past(&known).await.unwrap(), Past::Other);
+        let kept = Kept::default();
+        let (follower, mut standing) = Follower::new(etcd.log("b"), known, kept.clone());
+        let acceptance = follower.acceptance();
+        let following = tokio::spawn(follower.run());
+        let is_stuck = |now: &Standing| {
+            let State::Stuck { reason, .. } = now.state else {
+                return false;
+            };
+            let known = known.revision;
+            reason == Stuck::Another { found: 41, known }
+        };
+        standing.wait_for(is_stuck).await.unwrap();
+        assert_eq!(kept.snapshots().len(), 0);
+        acceptance.accept();
+        kept.has(head).await;
+        following.abort();
+    }
+    // When nothing is kept of that time, a person is asked, too.
+    let mut client = Client::connect([etcd.url(0)], None).await.unwrap();
+    let options = DeleteOptions::new().with_prefix();
+    client
+        .delete("/postern/test/past/", Some(options))
+        .await
+        .unwrap();
+    let (follower, mut standing) = Follower::new(etcd.log("b"), heads[3], Kept::default());
+    let following = tokio::spawn(follower.run());
+    let says = |now: &Standing| match &now.state {
+        State::Stuck { why, .. } => why.contains("cannot be told"),
+        _ => false,
+    };
+    standing.wait_for(says).await.unwrap();
     following.abort();
 }
 

@@ -1,122 +1,21 @@
 //! A network that is cut between etcd's members, with edges that change the fleet on both sides.
-//!
-//! The test runs once more in a network namespace of its own, where each member has one, too: the machine's
-//! network is not touched.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fixtures::Directory;
+use fixtures::apart::{Apart, is_inside};
 use fleet::{AppendError, Follower, Log, Settings};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{BEGIN, Kept, found, open};
 
-/// Says to the test that it is in a namespace of its own.
-const APART: &str = "POSTERN_TEST_APART";
 const NAME: &str = "split::what_both_sides_of_a_cut_acknowledge_is_there_once_and_nothing_else";
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status();
-    assert!(status.unwrap().success(), "ip {arguments}");
-}
-
-/// Members of an etcd cluster, each in a network of its own behind a bridge.
-struct Apart {
-    members: Vec<Child>,
-    _directory: Directory,
-}
-
-impl Apart {
-    fn start() -> Self {
-        ip("link set lo up");
-        ip("link add br0 type bridge");
-        ip("addr add 10.0.0.254/24 dev br0");
-        ip("link set br0 up");
-        let directory = Directory::new();
-        let cluster: Vec<String> = (1..=3)
-            .map(|n| format!("m{n}=http://10.0.0.{n}:2380"))
-            .collect();
-        let start = |n: u8| {
-            let data = directory.path().join(format!("m{n}"));
-            let script = format!(
-                "until ip link show e0 >/dev/null 2>&1; do sleep 0.05; done; ip link set lo up; \
-                 ip addr add 10.0.0.{n}/24 dev e0; ip link set e0 up; \
-                 exec etcd --name m{n} --log-level error --data-dir {} \
-                 --listen-client-urls http://10.0.0.{n}:2379 \
-                 --advertise-client-urls http://10.0.0.{n}:2379 \
-                 --listen-peer-urls http://10.0.0.{n}:2380 \
-                 --initial-advertise-peer-urls http://10.0.0.{n}:2380 --initial-cluster {}",
-                data.display(),
-                cluster.join(",")
-            );
-            let mut command = Command::new("unshare");
-            command.args(["-n", "sh", "-c", &script]);
-            let child = command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/net")).unwrap();
-            while namespace(&child.id().to_string()) == namespace("self") {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            ip(&format!(
-                "link add v{n} type veth peer name e0 netns {}",
-                child.id()
-            ));
-            ip(&format!("link set v{n} master br0 up"));
-            child
-        };
-        let members = (1..=3).map(start).collect();
-        Self {
-            members,
-            _directory: directory,
-        }
-    }
-
-    /// Cuts the first member off from the others, or ends that; clients reach all of them.
-    fn cut(&self, is_cut: bool) {
-        let act = if is_cut { "add" } else { "del" };
-        for (one, other) in [(1, 2), (1, 3), (2, 1), (3, 1)] {
-            let pid = self.members[one - 1].id();
-            let mut command = Command::new("nsenter");
-            command.args([
-                "-t",
-                &pid.to_string(),
-                "-n",
-                "ip",
-                "route",
-                act,
-                "blackhole",
-            ]);
-            assert!(
-                command
-                    .arg(format!("10.0.0.{other}/32"))
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-        }
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        for member in &mut self.members {
-            let _dead = member.kill();
-            let _reaped = member.wait();
-        }
-    }
-}
 
 /// The log by way of these members.
 fn by(members: &[u8], edge: &str) -> Log {
-    let members = members.iter().map(|n| format!("http://10.0.0.{n}:2379"));
+    let members = members.iter().map(|n| Apart::url(*n));
     let settings = Settings {
         members: members.map(|text| text.parse().unwrap()).collect(),
         tls: None,
@@ -170,26 +69,10 @@ async fn change(log: Log, done: Shared, ends: Arc<AtomicBool>) {
 
 #[test]
 fn what_both_sides_of_a_cut_acknowledge_is_there_once_and_nothing_else() {
-    if std::env::var_os(APART).is_some() {
+    if is_inside(NAME) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        return runtime.block_on(apart());
+        runtime.block_on(apart());
     }
-    let can = |command: &str, arguments: &[&str]| {
-        let done = Command::new(command).args(arguments).output();
-        done.is_ok_and(|done| done.status.success())
-    };
-    if !can("etcd", &["--version"]) || !can("unshare", &["-n", "ip", "link"]) {
-        eprintln!("skipped: needs etcd, iproute2 and CAP_SYS_ADMIN");
-        return;
-    }
-    let mut again = Command::new("unshare");
-    again.arg("-n").arg(std::env::current_exe().unwrap());
-    again.args([NAME, "--exact", "--nocapture"]).env(APART, "1");
-    let done = again.output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    // None would be well, too.
-    let is_well = done.status.success() && said.contains("1 passed");
-    assert!(is_well, "{said}{}", String::from_utf8_lossy(&done.stderr));
 }
 
 async fn apart() {

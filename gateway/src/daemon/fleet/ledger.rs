@@ -1,7 +1,7 @@
 //! The log in etcd, as the control plane wants it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ::fleet::{
     AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError, Standing, State,
@@ -11,7 +11,7 @@ use control::{FleetState, Ledger, LedgerError, Mark, News};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::limits::FLEET_AWAY;
+use crate::limits::{FLEET_AWAY, FLEET_TURN_AFTER, FLEET_TURN_LOOK, FLEET_TURN_WAIT};
 
 /// Why nothing is taken or changed before the fleet's format was seen.
 pub(super) const NOT_CHECKED: &str = "the format of the fleet's stores was not seen yet";
@@ -23,6 +23,8 @@ pub(super) struct EtcdLedger {
     pub(super) standing: watch::Receiver<Standing>,
     /// Whether the fleet's stores are known to have this version's format.
     pub(super) checked: Arc<AtomicBool>,
+    /// How often another edge was first since this one was.
+    pub(super) lost: AtomicU32,
 }
 
 impl EtcdLedger {
@@ -40,6 +42,32 @@ impl EtcdLedger {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl EtcdLedger {
+    /// Has the others let this edge go first when it has lost too often, and go on when it was.
+    fn count(&self, added: &Result<Head, AppendError>) {
+        match added {
+            Ok(_) if self.lost.swap(0, Ordering::Relaxed) >= FLEET_TURN_AFTER => {
+                said(self.etcd.end_turn());
+            }
+            Err(AppendError::Moved) => self.lose(),
+            _ => {}
+        }
+    }
+
+    fn lose(&self) {
+        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        if lost.is_multiple_of(FLEET_TURN_AFTER) {
+            said(self.etcd.take_turn());
+        }
+    }
+}
+
+fn said(outcome: Result<(), LogError>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "whose turn it is cannot be said");
     }
 }
 
@@ -71,6 +99,7 @@ impl Ledger for EtcdLedger {
     fn append(&self, after: Mark, entry: Vec<u8>) -> Result<Mark, LedgerError> {
         let bytes = entry.len();
         let added = self.etcd.append(&head(after), Bytes::from(entry));
+        self.count(&added);
         added.map(|head| mark(&head)).map_err(|error| match error {
             AppendError::Moved => LedgerError::Moved,
             AppendError::TooLarge(_) => LedgerError::TooLarge {
@@ -84,7 +113,22 @@ impl Ledger for EtcdLedger {
 
     fn after(&self, known: Mark) -> Result<News, LedgerError> {
         self.check()?;
-        let page = self.etcd.after(&head(known)).map_err(of_log)?;
+        let until = Instant::now() + FLEET_TURN_WAIT;
+        let page = loop {
+            let page = self.etcd.after(&head(known)).map_err(of_log)?;
+            match &page.turn {
+                Some(edge) if Instant::now() < until => {
+                    tracing::debug!(edge, "another edge goes first");
+                    std::thread::sleep(FLEET_TURN_LOOK);
+                }
+                _ => break page,
+            }
+        };
+        // More was changed than comes at once: that may never end.
+        let last = page.entries.last().map(|entry| entry.head);
+        if last.is_some_and(|last| last != page.head) {
+            self.lose();
+        }
         let entries = page.entries.into_iter();
         Ok(News {
             entries: entries
@@ -134,11 +178,15 @@ pub(super) fn unframed(mark: Mark, mut all: &[u8]) -> Result<FleetState, String>
         parts.push(part.to_vec());
         all = rest;
     }
-    Ok(FleetState { mark, parts })
+    Ok(FleetState {
+        mark,
+        parts,
+        entries: Vec::new(),
+    })
 }
 
-/// The state that etcd has.
-pub(super) fn state(etcd: &Etcd) -> Result<FleetState, String> {
+/// What etcd has: a state, and all that was changed since. With the time when that was all.
+pub(super) fn state(etcd: &Etcd) -> Result<(FleetState, std::time::Instant), String> {
     let snapshot = etcd.snapshot().map_err(|error| error.to_string())?;
     let snapshot = snapshot.ok_or("etcd has no state of the fleet")?;
     let mut all = Vec::new();
@@ -147,5 +195,18 @@ pub(super) fn state(etcd: &Etcd) -> Result<FleetState, String> {
         Ok(())
     });
     read.map_err(|error: SnapshotError| error.to_string())?;
-    unframed(mark(&snapshot.head), &all)
+    let mut state = unframed(mark(&snapshot.head), &all)?;
+    drop(all);
+    let mut known = snapshot.head;
+    loop {
+        let asked = std::time::Instant::now();
+        let page = etcd.after(&known).map_err(|error| error.to_string())?;
+        for entry in page.entries {
+            known = entry.head;
+            state.entries.push((mark(&known), entry.bytes.to_vec()));
+        }
+        if known == page.head {
+            return Ok((state, asked));
+        }
+    }
 }

@@ -1,24 +1,24 @@
 //! What a member has going: it follows, stands for leading, and tells the others of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::Lately;
 use super::ledger::{EtcdLedger, framed, head};
+use super::seen::Seen;
 use super::taker::{Taker, Times, now_ms};
-use crate::limits::{
-    FLEET_CONTACT, FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY_SEC, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN,
-};
+use crate::limits::{FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN};
 use ::fleet::limits::SNAPSHOT_BYTES_MAX;
 use ::fleet::{
     Candidacy, EdgeSeen, Fleet as Etcd, Following, Leadership, LogError, Presence, PresenceState,
     SnapshotError, State, Stuck, Upkeep,
 };
-use admin::{FleetEdge, FleetShown, FleetState, age_of};
+use admin::{FleetEdge, FleetShown, FleetState};
 use control::{Control, Membership};
-use vocabulary::clock::now_sec;
 
 /// A member's connection to its fleet. Dropped, it follows no more, resigns, and is no longer alive.
 pub(super) struct Link {
@@ -30,10 +30,9 @@ pub(super) struct Link {
     times: Option<Times>,
     upkeep: Option<Upkeep>,
     upkeep_at: Instant,
-    /// When it had all that the fleet has; as seconds since 1970, since it may have been before this process.
-    current_sec: Arc<AtomicI64>,
-    /// When that was kept.
-    kept_sec: AtomicI64,
+    seen: Arc<Seen>,
+    /// When the store was told of that.
+    kept: Mutex<Option<Instant>>,
 }
 
 impl Link {
@@ -41,7 +40,7 @@ impl Link {
         etcd: &Arc<Etcd>,
         control: &Arc<Control>,
         membership: &Membership,
-        current_sec: &Arc<AtomicI64>,
+        seen: &Arc<Seen>,
         checked: &Arc<AtomicBool>,
     ) -> Result<Self, LogError> {
         let times = Times::new();
@@ -50,12 +49,14 @@ impl Link {
             times: times.clone(),
             begun_ms: now_ms(),
             checked: checked.clone(),
+            clocks: Lately::default(),
         };
         let following = etcd.follow(head(membership.mark), taker);
         control.attach(Ok(Arc::new(EtcdLedger {
             etcd: etcd.clone(),
             standing: following.standing(),
             checked: checked.clone(),
+            lost: AtomicU32::new(0),
         })));
         let presence = etcd.announce(&membership.edge.to_string(), json!({}))?;
         Ok(Self {
@@ -66,8 +67,8 @@ impl Link {
             times,
             upkeep: Some(Upkeep::default()),
             upkeep_at: Instant::now(),
-            kept_sec: AtomicI64::new(current_sec.load(Ordering::Relaxed)),
-            current_sec: current_sec.clone(),
+            seen: seen.clone(),
+            kept: Mutex::default(),
         })
     }
 
@@ -107,25 +108,19 @@ impl Link {
         self.following.now().state == State::Current
     }
 
-    /// Notes when it had all that the fleet has. The store has it every now and then, for the next process.
+    /// Notes when it had all that the fleet has. Answers of whether the store is to have it for the next process.
     pub(super) fn note_current(&self) -> bool {
-        let age = self.contact_age();
-        if !self.is_current() || age > FLEET_CONTACT {
+        let Some(whole) = self.following.now().whole else {
+            return false;
+        };
+        self.seen.had_all(whole.into_std());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_kept = kept.is_some_and(|kept| kept.elapsed() < FLEET_SEEN_EVERY);
+        if was_kept || self.seen.age() >= FLEET_SEEN_EVERY {
             return false;
         }
-        let now = now_sec();
-        self.current_sec.store(now, Ordering::Relaxed);
-        let is_due = now.abs_diff(self.kept_sec.load(Ordering::Relaxed)) >= FLEET_SEEN_EVERY_SEC;
-        if is_due {
-            self.kept_sec.store(now, Ordering::Relaxed);
-        }
-        is_due
-    }
-
-    /// Since when etcd has not answered.
-    fn contact_age(&self) -> Duration {
-        let contact = self.following.now().contact;
-        contact.map_or(Duration::MAX, |contact| contact.elapsed())
+        *kept = Some(Instant::now());
+        true
     }
 
     /// How it stands, and why.
@@ -158,11 +153,10 @@ impl Link {
         (shown.state, shown.why) = self.state();
         let standing = self.following.now();
         shown.head = standing.head.map(|head| head.max(shown.revision));
-        shown.age_seconds = if standing.state == State::Current {
-            self.contact_age().as_secs_f64()
-        } else {
-            age_of(self.current_sec.load(Ordering::Relaxed))
-        };
+        if let Some(whole) = standing.whole {
+            self.seen.had_all(whole.into_std());
+        }
+        shown.age_seconds = self.seen.age().as_secs_f64();
         shown.leads = self.leads();
         let leadership = self.candidacy.as_ref().map(Candidacy::leadership);
         let leadership = leadership.map(|leadership| leadership.borrow().clone());

@@ -6,10 +6,11 @@
 
 mod ledger;
 mod link;
+mod seen;
 mod taker;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,12 +18,13 @@ use tokio::sync::watch;
 
 use self::ledger::NOT_CHECKED;
 use self::link::{Link, Upkept};
+use self::seen::Seen;
 use crate::limits::{
     FLEET_FILE_BYTES_MAX, FLEET_FIRST_LOOK, FLEET_FIRST_WAIT, FLEET_LOOK, FLEET_UPKEEP,
 };
 use ::fleet::{Credentials, Fleet as Etcd, FleetName, Founding, Member, Settings};
-use admin::{Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce, age_of};
-use control::{ChangeError, Control, LedgerError, Moment, STORE_FORMAT, StoreError};
+use admin::{Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce};
+use control::{ChangeError, Control, LedgerError, STORE_FORMAT, StoreError};
 use datapath::connection::Shared;
 use vocabulary::clock::now_sec;
 use vocabulary::file::read_regular;
@@ -53,11 +55,11 @@ pub enum FleetError {
     Start(String),
 }
 
-/// What is not tried again right after it has failed.
+/// When something was done that is not done again at once.
 #[derive(Default)]
-struct Failing(Mutex<Option<Instant>>);
+struct Lately(Mutex<Option<Instant>>);
 
-impl Failing {
+impl Lately {
     fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -84,8 +86,7 @@ pub(crate) struct Edge {
     leads: watch::Sender<bool>,
     /// The keys of tickets that were taken last: this edge may have gone on from them without the fleet.
     tickets: Mutex<Option<Vec<u8>>>,
-    /// When the store had all that the fleet has, in seconds since 1970; it may have been before this process.
-    seen_sec: Arc<AtomicI64>,
+    seen: Arc<Seen>,
     /// Whether the fleet's format was looked at.
     checked: Arc<AtomicBool>,
     /// Held while it begins to follow.
@@ -93,9 +94,9 @@ pub(crate) struct Edge {
     /// Why it is not followed, when it is not.
     refused: Mutex<Option<String>>,
     /// Making changes of the fleet of what was denied here alone.
-    merging: Failing,
+    merging: Lately,
     /// Giving the fleet new ticket keys.
-    rotating: Failing,
+    rotating: Lately,
 }
 
 fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, FleetError> {
@@ -189,14 +190,12 @@ impl Edge {
             link: Mutex::new(None),
             leads: watch::channel(false).0,
             tickets: Mutex::new(None),
-            seen_sec: Arc::new(AtomicI64::new(
-                control.last_current().map_or_else(now_sec, Moment::seconds),
-            )),
+            seen: Arc::new(Seen::since(control.last_current())),
             checked: Arc::default(),
             entering: Mutex::new(()),
             refused: Mutex::new(None),
-            merging: Failing::default(),
-            rotating: Failing::default(),
+            merging: Lately::default(),
+            rotating: Lately::default(),
         });
         match control.membership() {
             // Followed once this process is the one that serves.
@@ -251,7 +250,7 @@ impl Edge {
             &self.etcd,
             &self.control,
             &membership,
-            &self.seen_sec,
+            &self.seen,
             &self.checked,
         ) {
             Ok(new) => *self.link() = Some(new),
@@ -353,7 +352,7 @@ impl Edge {
         });
         let is_current = match told {
             Some((is_current, is_to_be_kept)) => {
-                if is_to_be_kept && let Err(error) = self.control.note_current(Moment::now()) {
+                if is_to_be_kept && let Err(error) = self.control.note_current(self.seen.moment()) {
                     tracing::warn!(%error, "how old this edge is will not be known after a restart");
                 }
                 is_current
@@ -517,7 +516,7 @@ impl Fleet for Edge {
             link.show(&mut shown);
         } else if let Some(membership) = membership {
             shown.state = FleetState::Stuck;
-            shown.age_seconds = age_of(self.seen_sec.load(Ordering::Relaxed));
+            shown.age_seconds = self.seen.age().as_secs_f64();
             let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             shown.why = refused.clone();
             if refused.is_none() {
@@ -551,6 +550,7 @@ impl Fleet for Edge {
             ledger::found(&self.etcd, &founding, state)
         });
         founded.map_err(|error| not_made(&error))?;
+        self.seen.begin(Instant::now());
         tracing::info!(fleet = self.name, "the fleet is founded with what is here");
         self.enter_and_wait();
         Ok(FleetDone::default())
@@ -579,7 +579,7 @@ impl Fleet for Edge {
                  place (mode 0600), remove or restore its own store, and start it again",
             ));
         }
-        let state = ledger::state(&self.etcd).map_err(unavailable)?;
+        let (state, asked) = ledger::state(&self.etcd).map_err(unavailable)?;
         let backup = if replace && !self.control.is_fresh() {
             Some(self.backup()?)
         } else {
@@ -588,6 +588,9 @@ impl Fleet for Edge {
         // Not while the old membership is followed.
         self.unlink();
         let joined = self.control.join(&self.name, &state, replace);
+        if joined.is_ok() {
+            self.seen.begin(asked);
+        }
         let entered = joined.map_err(|error| not_made(&error));
         self.enter_and_wait();
         entered?;
@@ -626,9 +629,12 @@ impl Fleet for Edge {
             ));
         }
         let backup = Some(self.backup()?);
-        let state = ledger::state(&self.etcd).map_err(unavailable)?;
+        let (state, asked) = ledger::state(&self.etcd).map_err(unavailable)?;
         self.unlink();
         let joined = self.control.join(&self.name, &state, true);
+        if joined.is_ok() {
+            self.seen.begin(asked);
+        }
         let entered = joined.map_err(|error| not_made(&error));
         self.enter_and_wait();
         entered?;

@@ -3,15 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
+use super::Lately;
 use super::ledger::{NOT_CHECKED, mark, unframed};
 use crate::limits::FLEET_IN_FORCE_MAX;
 use ::fleet::{Entry, SnapshotHead, Take, Taken};
 use admin::InForce;
 use control::{ChangeError, Control, FollowError, StoreError};
+use tls::limits::CLOCK_SKEW;
 use vocabulary::clock::now_usec;
 
 /// How long changes of others took until they were in force here.
@@ -50,6 +53,8 @@ pub(super) struct Taker {
     pub(super) begun_ms: u64,
     /// Whether the fleet's stores are known to have this version's format.
     pub(super) checked: Arc<AtomicBool>,
+    /// Saying that clocks differ.
+    pub(super) clocks: Lately,
 }
 
 /// Now, in milliseconds since 1970.
@@ -102,6 +107,7 @@ impl Taker {
             }
             Err(error) => return Err(error.to_string()),
         }
+        self.look_at_clocks(entry);
         if entry.head.revision > known
             && entry.at >= self.begun_ms
             && let Some(times) = &self.times
@@ -109,6 +115,22 @@ impl Taker {
             times.note(now_ms().saturating_sub(entry.at));
         }
         Ok(Taken::Done)
+    }
+
+    /// Says now and then that the clock of another edge is ahead of this one's: what one issues is not valid yet at
+    /// the other.
+    fn look_at_clocks(&self, entry: &Entry) {
+        let ahead = Duration::from_millis(entry.at.saturating_sub(now_ms()));
+        if ahead <= CLOCK_SKEW || self.clocks.is_recent() {
+            return;
+        }
+        self.clocks.note();
+        tracing::warn!(
+            edge = entry.edge,
+            ahead_seconds = ahead.as_secs(),
+            "the clock of another edge is ahead of this one's: certificates that it issues are not valid here yet; \
+             set both by NTP"
+        );
     }
 
     fn take_state(
