@@ -10,60 +10,61 @@ use tests::admin::Reply;
 use tests::crl::CrlSpec;
 use tests::gateway::ZONE;
 use tests::wait::{until, within};
-use tests::{Client, Gateway, Identity, Origin, Setup};
+use tests::{Authority, Client, Gateway, Identity, Origin, Setup};
 
 use crate::revocation_latency::open;
 
-const HOST: &str = "api.example.test";
+pub(crate) const HOST: &str = "api.example.test";
 const FLEET: &str = "prod";
 const RULE: &str = "cf.tls_client_auth.cert_revoked or not cf.tls_client_auth.cert_verified";
 
 /// An etcd that answers; none where it is not installed.
-fn started(members: usize) -> Option<Etcd> {
+pub(crate) fn started(members: usize) -> Option<Etcd> {
     let etcd = Etcd::start(members)?;
     etcd.wait();
     Some(etcd)
 }
 
 /// Edges of one fleet. The first has founded it.
-struct Fleet {
-    edges: Vec<Gateway>,
+pub(crate) struct Fleet {
+    pub(crate) edges: Vec<Gateway>,
     _origin: Origin,
 }
 
-fn setup(etcd: &Etcd, edge: &str) -> Setup {
+/// An edge that reaches etcd at these addresses.
+pub(crate) fn setup(etcd: &str, edge: &str) -> Setup {
     let setup = Setup::default();
     settings(etcd, edge)
         .into_iter()
         .fold(setup, |setup, (key, value)| setup.set(&key, &value))
 }
 
-fn settings(etcd: &Etcd, edge: &str) -> Vec<(String, String)> {
+fn settings(etcd: &str, edge: &str) -> Vec<(String, String)> {
     [
         ("workers", "1"),
         ("fleet.name", FLEET),
         ("fleet.edge", edge),
-        ("fleet.etcd", &etcd.urls().join(", ")),
+        ("fleet.etcd", etcd),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()
 }
 
-fn status(gateway: &Gateway) -> Value {
+pub(crate) fn status(gateway: &Gateway) -> Value {
     gateway.admin.get("/postern/v1/fleet").result()
 }
 
-fn revision(gateway: &Gateway) -> u64 {
+pub(crate) fn revision(gateway: &Gateway) -> u64 {
     status(gateway)["revision"].as_u64().unwrap()
 }
 
 /// The revision and the digest of all that it has.
-fn digest(gateway: &Gateway) -> Value {
+pub(crate) fn digest(gateway: &Gateway) -> Value {
     gateway.admin.get("/postern/v1/fleet/digest").result()
 }
 
 #[track_caller]
-fn cli(gateway: &Gateway, arguments: &[&str]) -> String {
+pub(crate) fn cli(gateway: &Gateway, arguments: &[&str]) -> String {
     let outcome = gateway.cli(arguments);
     assert_eq!(
         outcome.code,
@@ -75,9 +76,18 @@ fn cli(gateway: &Gateway, arguments: &[&str]) -> String {
 }
 
 impl Fleet {
-    async fn start(etcd: &Etcd, edges: usize) -> Self {
+    pub(crate) async fn start(etcd: &Etcd, edges: usize) -> Self {
+        let members = etcd.urls().join(", ");
+        let edges = (0..edges).map(|number| setup(&members, &format!("edge-{number}")));
+        Self::of(edges.collect()).await
+    }
+
+    /// Of these edges.
+    pub(crate) async fn of(edges: Vec<Setup>) -> Self {
         let origin = Origin::echo();
-        let first = setup(etcd, "edge-0")
+        let mut edges = edges.into_iter();
+        let first = edges.next().unwrap();
+        let first = first
             .zone(ZONE)
             .host(HOST, "request", &origin.url())
             .block(RULE);
@@ -87,8 +97,8 @@ impl Fleet {
             edges: vec![first],
             _origin: origin,
         };
-        for number in 1..edges {
-            let edge = setup(etcd, &format!("edge-{number}")).key_of(&fleet.edges[0]);
+        for edge in edges {
+            let edge = edge.key_of(&fleet.edges[0]);
             let edge = tokio::task::block_in_place(|| edge.start());
             cli(&edge, &["fleet", "join"]);
             fleet.edges.push(edge);
@@ -99,7 +109,7 @@ impl Fleet {
 
     /// Waits until all have what the first has, and compares all of it.
     #[track_caller]
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         until("all edges to have the same", || {
             let revisions: Vec<u64> = self.edges.iter().map(revision).collect();
             revisions
@@ -110,24 +120,25 @@ impl Fleet {
         let first = digest(&self.edges[0]);
         for other in &self.edges[1..] {
             // The leader may change something of its own in between.
-            if digest(other)["revision"] == first["revision"] {
-                assert_eq!(digest(other), first);
+            let there = digest(other);
+            if there["revision"] == first["revision"] {
+                assert_eq!(there, first);
             }
         }
     }
 
     /// A client of an edge.
-    fn client(&self, edge: usize, identity: &Identity) -> Client {
+    pub(crate) fn client(&self, edge: usize, identity: &Identity) -> Client {
         let address = self.edges[edge].address;
         self.edges[0].client_at(address, HOST).identity(identity)
     }
 
-    async fn asked(&self, edge: usize, identity: &Identity) -> u16 {
+    pub(crate) async fn asked(&self, edge: usize, identity: &Identity) -> u16 {
         let answer = self.client(edge, identity).get("/x").await.unwrap();
         answer.status
     }
 
-    fn revoke(&self, edge: usize, id: &str) -> Reply {
+    pub(crate) fn revoke(&self, edge: usize, id: &str) -> Reply {
         let path = format!(
             "/client/v4/zones/{}/client_certificates/{id}",
             self.edges[0].zone_id(ZONE)
@@ -135,7 +146,7 @@ impl Fleet {
         self.edges[edge].admin.call("DELETE", &path, &Value::Null)
     }
 
-    fn create_zone(&self, edge: usize, name: &str) -> Reply {
+    pub(crate) fn create_zone(&self, edge: usize, name: &str) -> Reply {
         let body = json!({ "name": name });
         self.edges[edge]
             .admin
@@ -441,7 +452,7 @@ async fn from_one_gateway_to_a_fleet_and_back_without_an_outage() {
     });
     // The settings come by a reload, for which a new process takes over.
     let before = first.pid();
-    let wanted = settings(&etcd, "edge-0");
+    let wanted = settings(&etcd.url(0), "edge-0");
     let wanted: Vec<(&str, &str)> = wanted
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str()))
@@ -457,12 +468,14 @@ async fn from_one_gateway_to_a_fleet_and_back_without_an_outage() {
     let twice = first.cli(&["fleet", "init"]);
     assert!(twice.err.contains("already"), "{twice:?}");
     // Another key is refused before anything is touched.
-    let stranger = setup(&etcd, "edge-x");
+    let stranger = setup(&etcd.url(0), "edge-x");
     let stranger = tokio::task::block_in_place(|| stranger.start());
     let refused = stranger.cli(&["fleet", "join"]);
     assert!(refused.err.contains("key file"), "{refused:?}");
     drop(stranger);
-    let second = setup(&etcd, "edge-1").key_of(&first).zone("own.test");
+    let second = setup(&etcd.url(0), "edge-1")
+        .key_of(&first)
+        .zone("own.test");
     let second = tokio::task::block_in_place(|| second.start());
     let refused = second.cli(&["fleet", "init"]);
     assert!(
@@ -618,14 +631,7 @@ async fn a_list_of_many_megabytes_comes_to_all_edges_whole() {
     let device = root.client("listed");
     fleet.settle();
     assert_eq!(fleet.asked(1, &device).await, 200);
-    let mut list = CrlSpec::revoking(1, &[&device]);
-    let serials = (0..ENTRIES).map(|number| {
-        let mut serial = vec![0x40; 16];
-        serial[12..].copy_from_slice(&number.to_be_bytes());
-        (serial, None)
-    });
-    list.revoked.extend(serials);
-    let der = list.sign(&root);
+    let der = large_list(&root, &device, ENTRIES);
     let file = fleet.edges[0].file("large.crl");
     std::fs::write(&file, &der).unwrap();
     let begun = Instant::now();
@@ -649,8 +655,20 @@ async fn a_list_of_many_megabytes_comes_to_all_edges_whole() {
     }
 }
 
+/// A list with this certificate and so many others.
+pub(crate) fn large_list(root: &Authority, device: &Identity, entries: u32) -> Vec<u8> {
+    let mut list = CrlSpec::revoking(1, &[device]);
+    let serials = (0..entries).map(|number| {
+        let mut serial = vec![0x40; 16];
+        serial[12..].copy_from_slice(&number.to_be_bytes());
+        (serial, None)
+    });
+    list.revoked.extend(serials);
+    list.sign(root)
+}
+
 /// The id of the only CA that was uploaded.
-fn status_of_uploaded(gateway: &Gateway) -> String {
+pub(crate) fn status_of_uploaded(gateway: &Gateway) -> String {
     let all = cli(gateway, &["--json", "ca", "list"]);
     let all: Value = serde_json::from_str(&all).unwrap();
     let uploaded = all

@@ -24,6 +24,8 @@ mod durability;
 mod fair;
 mod fields;
 mod fleet;
+mod fleet_faults;
+mod fleet_load;
 mod front;
 mod grpc;
 mod guide;

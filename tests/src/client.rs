@@ -252,9 +252,17 @@ impl Client {
         if let Some(from) = self.from {
             socket.bind(SocketAddr::new(from, 0)).unwrap();
         }
-        let stream = within("a TCP connection", socket.connect(self.address))
-            .await
-            .unwrap();
+        let stream = match within("a TCP connection", socket.connect(self.address)).await {
+            Ok(stream) => stream,
+            // Nobody listens, as while a process is started again.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                return Err(Refused {
+                    why: "nobody listens".into(),
+                    local: self.address,
+                });
+            }
+            Err(error) => panic!("{error}"),
+        };
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().unwrap();
         let ssl = self.ssl(protocols);

@@ -40,6 +40,7 @@ pub struct Setup {
     listen: Vec<SocketAddr>,
     descriptors: Option<u32>,
     names: Option<String>,
+    environment: Vec<(String, String)>,
     key_file: Option<PathBuf>,
 }
 
@@ -65,6 +66,7 @@ pub struct Gateway {
     descriptors: Option<u32>,
     /// It has a file of names of its own.
     has_names: bool,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -129,6 +131,13 @@ impl Setup {
         self
     }
 
+    /// Gives the process an environment variable.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// Has the key file of another gateway, as an edge of its fleet.
     #[must_use]
     pub fn key_of(mut self, gateway: &Gateway) -> Self {
@@ -177,6 +186,7 @@ impl Setup {
             former: Vec::new(),
             descriptors: self.descriptors,
             has_names: self.names.is_some(),
+            environment: self.environment.clone(),
         };
         if let Some(hosts) = &self.names {
             gateway.mean(hosts);
@@ -252,6 +262,7 @@ impl Gateway {
             }
         };
         command
+            .envs(self.environment.iter().cloned())
             .args(["run", "--config"])
             .arg(self.file("postern.conf"))
             .stdin(Stdio::null())
@@ -492,7 +503,13 @@ impl Gateway {
     #[must_use]
     pub fn root(&self, hosts: &[&str]) -> Authority {
         let root = Authority::root("Root");
-        let id = self.upload(&root);
+        self.believe(&root, hosts);
+        root
+    }
+
+    /// Has these hosts of the first zone believe a root beside the managed CA.
+    pub fn believe(&self, root: &Authority, hosts: &[&str]) {
+        let id = self.upload(root);
         self.associate(&id, hosts);
         let path = format!(
             "/client/v4/zones/{}/certificate_authorities/hostname_associations",
@@ -500,7 +517,6 @@ impl Gateway {
         );
         let body = json!({ "hostnames": hosts });
         drop(self.admin.call("PUT", &path, &body).result());
-        root
     }
 
     /// Gives a zone a server certificate for these names, the newest of the zone.

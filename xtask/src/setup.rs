@@ -174,6 +174,16 @@ const NEEDS: &[Need] = &[
         packages: &["etcd-server"],
     },
     Need {
+        what: "libfaketime",
+        why: "sets the clock of one gateway in the tests",
+        purpose: Purpose::Test,
+        found: || {
+            let found = Path::new("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1");
+            found.is_file() || !cfg!(target_arch = "x86_64")
+        },
+        packages: &["libfaketime"],
+    },
+    Need {
         what: "podman",
         why: "builds and runs the container image in the tests",
         purpose: Purpose::Test,
