@@ -353,8 +353,8 @@ fn upgrade(system: &Container) {
     assert_eq!(system.property("NRestarts"), "1");
 }
 
-/// A version that would not start leaves the one before running; one that cannot take over is started
-/// anew.
+/// A version that would not start, or that cannot take over, leaves the one before running; only where nobody
+/// answers is the service started anew.
 fn upgrade_where_that_cannot_be(system: &Container) {
     drop(system.inside(&["systemctl", "restart", "postern"]).ok());
     let (process, invocation) = (system.property("MainPID"), system.property("InvocationID"));
@@ -366,8 +366,30 @@ fn upgrade_where_that_cannot_be(system: &Container) {
     assert!(said.contains("`workers`"), "{said}");
     is_the_same(system, &invocation);
     assert_eq!(system.property("MainPID"), process);
+    // The same where `postern check` finds nothing: another program has the address.
+    let mut other = system
+        .beside(&["python3", "-m", "http.server", "444"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the other program", || {
+        let mut curl = system.beside(&["curl", "--silent", "http://127.0.0.1:444/"]);
+        (tool::run(&mut curl).code == 0).then_some(())
+    });
+    fs::write(&own, "listen = *:443, *:444\n").unwrap();
+    let said = system.install();
+    assert!(said.contains("the version before runs on"), "{said}");
+    assert!(!said.contains("nor would it start"), "{said}");
+    is_the_same(system, &invocation);
+    assert_eq!(system.property("MainPID"), process);
+    signal(other.id(), "TERM");
+    let _reaped = other.wait();
     // Where nobody is to be asked.
-    fs::write(&own, "admin.socket = /run/postern/another.sock\n").unwrap();
+    fs::remove_file(&own).unwrap();
+    let own = system.path("usr/lib/postern.d/own.conf");
+    fs::create_dir_all(own.parent().unwrap()).unwrap();
+    fs::write(&own, " - admin/socket = /run/postern/another.sock\n").unwrap();
     let said = system.install();
     assert!(said.contains("is restarted"), "{said}");
     main_process_after(system, &process);
@@ -384,6 +406,145 @@ fn upgrade_where_that_cannot_be(system: &Container) {
     is_the_same(system, &invocation);
     fs::remove_file(&own).unwrap();
     drop(system.inside(&["systemctl", "restart", "postern"]).ok());
+}
+
+/// What a package's script does on this machine, with programs in the place of systemd's and of ours.
+struct Script {
+    directory: fixtures::Directory,
+}
+
+impl Script {
+    fn new() -> Self {
+        let directory = fixtures::Directory::new();
+        for folder in [
+            "bin",
+            "etc/postern/postern.d",
+            "run/postern.d",
+            "run/systemd/system",
+            "usr/lib/postern.d",
+        ] {
+            fs::create_dir_all(directory.path().join(folder)).unwrap();
+        }
+        Self { directory }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        fs::write(self.path(path), text).unwrap();
+    }
+
+    /// A program that writes down how it was called.
+    fn program(&self, name: &str, does: &str) {
+        let calls = self.path("calls");
+        let path = self.path("bin").join(name);
+        let text = format!(
+            "#!/bin/sh\necho \"${{0##*/}} $*\" >>{}\n{does}\n",
+            calls.display()
+        );
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The calls, with the paths that they have where it is installed, and what was said.
+    fn upgrade(&self) -> (Vec<String>, String) {
+        let here = self.directory.path().display().to_string();
+        let mut text = include_str!("../../gateway/packaging/debian/postern.postinst").to_owned();
+        for folder in ["/etc/postern", "/run/", "/usr/lib/", "/usr/sbin/"] {
+            text = text.replace(folder, &format!("{here}{folder}"));
+        }
+        let script = self.path("postinst");
+        fs::write(&script, text).unwrap();
+        let _none = fs::remove_file(self.path("calls"));
+        let path = format!("{here}/bin:/usr/bin:/bin");
+        let mut command = Command::new("sh");
+        command.arg(&script).args(["configure", "0.0.1-1"]);
+        let done = tool::run(command.env("PATH", path));
+        assert_eq!(done.code, 0, "{done:?}");
+        let calls = fs::read_to_string(self.path("calls")).unwrap();
+        let calls = calls.replace(&here, "");
+        (
+            calls.lines().map(str::to_owned).collect(),
+            done.out + &done.err,
+        )
+    }
+}
+
+#[test]
+fn the_package_restarts_only_where_nobody_answers() {
+    let script = Script::new();
+    // What systemd does not say keeps nobody from being upgraded.
+    script.program("systemctl", "[ \"$1\" != show ]");
+    script.program("deb-systemd-invoke", "");
+    let does = |upgrade: u8, status: u8, check: u8| {
+        let does = format!(
+            "case \"$*\" in *--status) exit {status};; *upgrade*) exit {upgrade};; check) exit {check};; esac"
+        );
+        script.program("postern", &does);
+        let (calls, said) = script.upgrade();
+        let asked = "postern --socket /run/postern/admin.sock upgrade /usr/bin/postern";
+        assert!(calls.iter().any(|call| call == asked), "{calls:?}");
+        let is_restarted = calls
+            .iter()
+            .any(|call| call == "deb-systemd-invoke restart postern.service");
+        (is_restarted, said)
+    };
+    for (upgrade, status, check, restarts, says) in [
+        (0, 0, 0, false, "postern: "),
+        (1, 0, 0, false, "the version before runs on"),
+        (1, 0, 78, false, "nor would it start"),
+        (1, 1, 0, true, "is restarted"),
+        (1, 1, 78, false, "nor would it start"),
+    ] {
+        let (is_restarted, said) = does(upgrade, status, check);
+        assert_eq!(is_restarted, restarts, "{upgrade} {status} {check}: {said}");
+        assert!(said.contains(says), "{upgrade} {status} {check}: {said}");
+    }
+}
+
+#[test]
+fn the_package_finds_the_admin_socket_wherever_it_is_configured() {
+    let script = Script::new();
+    script.program("systemctl", "");
+    script.program("postern", "");
+    let asked = || {
+        let (calls, _) = script.upgrade();
+        let asked = calls.iter().find_map(|call| {
+            let call = call.strip_prefix("postern --socket ")?;
+            call.strip_suffix(" upgrade /usr/bin/postern")
+        });
+        asked.unwrap().to_owned()
+    };
+    assert_eq!(asked(), "/run/postern/admin.sock");
+    for (file, text, socket) in [
+        (
+            "etc/postern/postern.conf",
+            "# admin.socket = /no\nadmin.socket=/a\nadmin.sockets = /no\n",
+            "/a",
+        ),
+        ("usr/lib/postern.d/30.conf", "admin.socket = /b\n", "/b"),
+        // Earlier by its name, whatever its folder.
+        (
+            "etc/postern/postern.d/20.conf",
+            "admin.socket = /no\n",
+            "/b",
+        ),
+        // In the place of the one of the same name.
+        (
+            "run/postern.d/30.conf",
+            " -\tadmin/socket\t=  /c d \r\n",
+            "/c d",
+        ),
+        ("etc/postern/postern.d/30.conf", "workers = 1\n", "/no"),
+        ("run/postern.d/40.conf", "\u{feff}admin.socket = /e", "/e"),
+        ("run/postern.d/.50.conf", "admin.socket = /no", "/e"),
+        ("run/postern.d/50.conf.bak", "admin.socket = /no", "/e"),
+    ] {
+        script.file(file, text);
+        assert_eq!(asked(), socket, "{file}");
+    }
 }
 
 /// A configuration or a key that somebody has to mend ends the start, once.
