@@ -477,6 +477,29 @@ fn an_account_whose_making_nobody_was_told_of_is_found_again() {
 }
 
 #[test]
+fn an_account_that_its_server_does_not_know_any_more_is_made_anew_with_its_key() {
+    let (https, http) = addresses();
+    let Some(pebble) = PebbleSetup::of(https, http).start() else {
+        return;
+    };
+    let Some(front) = Front::start(&pebble, "forgets") else {
+        return;
+    };
+    let origin = Origin::echo();
+    let gateway = start(https, &front.settings(&pebble, http));
+    add(&gateway, HOST, "off", &origin);
+    let failed = until("the refusal", || {
+        let host = show(&gateway, HOST);
+        (state(&host) == "failing").then_some(host)
+    });
+    let why = failed["acme_status"]["error"].as_str().unwrap();
+    assert!(why.contains("who?"), "{why}");
+    let renewed = gateway.cli(&["host", "renew", HOST, "--json"]).json();
+    assert_eq!(state(&renewed), "issued", "{renewed}");
+    assert_eq!(front.said(), "account 201\naccount 200\n", "the same");
+}
+
+#[test]
 fn a_server_that_asks_for_a_pause_gets_it_whatever_is_restarted_or_turned_off_and_on() {
     let (https, http) = addresses();
     let Some(pebble) = PebbleSetup::of(https, http).start() else {

@@ -4,8 +4,10 @@ window: ARI (RFC 9773), which Debian's Pebble is older than. The first certifica
 to be renewed at once, all others in a year. What it was asked, and what orders say that they replace, goes
 to standard output.
 account: the first account is made, and nobody is told. What became of each goes to standard output.
-orders: there were too many orders, for an hour."""
+orders: there were too many orders, for an hour.
+forgets: the first order is of an account that it does not know."""
 import base64
+import email.utils
 import http.client
 import http.server
 import json
@@ -15,6 +17,7 @@ import time
 
 behind, certificate, key, port_file, what = sys.argv[1:]
 accounts = []
+forgotten = []
 asked = []
 
 
@@ -41,16 +44,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             print("order", order.get("replaces", "-"), flush=True)
         if self.path == "/order-plz" and what == "orders":
             problem = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many"}
-            nonce = {"Retry-After": "3600", "Replay-Nonce": "none", "Content-Type": "application/problem+json"}
-            return self.answer(429, nonce.items(), json.dumps(problem).encode())
+            until = email.utils.formatdate(time.time() + 3600, usegmt=True)
+            return self.refuse(429, problem, {"Retry-After": until, "Replay-Nonce": "none"})
+        if self.path == "/order-plz" and what == "forgets" and not forgotten:
+            forgotten.append(self.path)
+            problem = {"type": "urn:ietf:params:acme:error:accountDoesNotExist", "detail": "who?"}
+            return self.refuse(400, problem, {"Replay-Nonce": "none"})
         server = http.client.HTTPSConnection(behind, context=ssl._create_unverified_context())
         server.request(self.command, self.path, body, dict(self.headers))
         answer = server.getresponse()
         text = answer.read()
-        if self.path == "/sign-me-up" and what == "account" and answer.status < 300:
+        if self.path == "/sign-me-up" and what in ("account", "forgets") and answer.status < 300:
             print("account", answer.status, flush=True)
             accounts.append(answer.status)
-            if len(accounts) == 1:
+            if len(accounts) == 1 and what == "account":
                 self.close_connection = True
                 return
         if self.path == "/dir" and what == "window":
@@ -60,6 +67,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         kept = ("content-type", "location", "replay-nonce", "link", "retry-after")
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() in kept]
         self.answer(answer.status, headers, text)
+
+    def refuse(self, status, problem, headers):
+        headers["Content-Type"] = "application/problem+json"
+        self.answer(status, headers.items(), json.dumps(problem).encode())
 
     def answer(self, status, headers, text):
         self.send_response(status)

@@ -33,12 +33,14 @@ pub(crate) async fn run(
     leads: watch::Receiver<bool>,
 ) {
     let mirrored = acme.clone();
-    let once = while_leading(leads.clone(), || {
+    let work = || {
         let (control, lists, acme) = (control.clone(), lists.clone(), acme.clone());
         async move {
+            acme.lead().await;
             tokio::join!(watch_ends(control), lists.run(), acme.run());
         }
-    });
+    };
+    let once = while_leading(leads.clone(), work, || acme.leave_to_other_edge());
     tokio::join!(
         rotate_tickets(shared, control.clone()),
         watch_lists(control.clone()),
@@ -49,10 +51,12 @@ pub(crate) async fn run(
     );
 }
 
-/// Does what is done once in a fleet, for as long as this process is the one that does it.
-async fn while_leading<W: Future<Output = ()>>(
+/// Does what is done once in a fleet, for as long as this process is the one that does it, and then what has to be
+/// done before another one does.
+async fn while_leading<W: Future<Output = ()>, A: Future<Output = ()>>(
     mut leads: watch::Receiver<bool>,
     work: impl Fn() -> W,
+    afterwards: impl Fn() -> A,
 ) {
     loop {
         // Who could say that it leads no more is gone: it goes on.
@@ -68,6 +72,7 @@ async fn while_leading<W: Future<Output = ()>>(
             () = work() => return,
             () = gone(&mut leads, false) => {}
         }
+        afterwards().await;
     }
 }
 
@@ -194,5 +199,41 @@ async fn watch_lists(control: Arc<Control>) {
             // All files are looked at again.
             Err(error) => tracing::error!(%error, "watching revocation lists failed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_lead_any_more_gives_up_what_it_has_begun() {
+        let (tell, leads) = watch::channel(true);
+        let done = Mutex::new(Vec::new());
+        let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let note = &|what: &'static str| {
+            done.lock().unwrap().push(what);
+            let _told = began.send(());
+        };
+        let work = || async move {
+            note("works");
+            std::future::pending::<()>().await;
+        };
+        let leading = while_leading(leads, work, || async move { note("gives up") });
+        let told = async {
+            for leads in [false, true, false] {
+                begun.recv().await;
+                tell.send_replace(leads);
+            }
+            begun.recv().await;
+        };
+        tokio::select! {
+            () = leading => {}
+            () = told => {}
+        }
+        let done = done.lock().unwrap().clone();
+        assert_eq!(done, ["works", "gives up", "works", "gives up"]);
     }
 }

@@ -1,5 +1,7 @@
 //! Records of ACME (RFC 8555): accounts at servers, and the last order of each host.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::host_names;
@@ -36,9 +38,10 @@ pub struct AcmeOrder {
     /// Why it brought none; `None` while it is under way, and when it brought one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// For how long after `begun_on` the server has asked to be left alone, in seconds.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub left_alone_sec: u64,
+    /// For how long after `begun_on` servers have asked to be left alone, in seconds, by the URLs of their
+    /// directories. What has passed goes with the next order: no more stay than are configured within a week.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_alone: BTreeMap<String, u64>,
     /// It was left for the next process to go on with, and is no failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftOrder>,
@@ -67,7 +70,32 @@ pub struct AcmeProof {
     pub key_authorization: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+impl AcmeOrder {
+    /// One that begins now, after the one before.
+    pub(crate) fn begin(host: HostName, before: Option<&Self>, now: Moment) -> Self {
+        Self {
+            host,
+            begun_on: now,
+            failures: before.map_or(0, |before| before.failures).saturating_add(1),
+            error: None,
+            left_alone: before.map_or_else(BTreeMap::new, |before| before.left_alone_after(now)),
+            left: None,
+            shown: None,
+        }
+    }
+
+    /// Seconds since it was begun; none by a clock that was put back.
+    pub(crate) fn age_sec(&self, now: Moment) -> u64 {
+        let age = now.seconds().saturating_sub(self.begun_on.seconds());
+        u64::try_from(age).unwrap_or_default()
+    }
+
+    /// Servers that are to be left alone at that time still, with the seconds after it.
+    fn left_alone_after(&self, now: Moment) -> BTreeMap<String, u64> {
+        let age = self.age_sec(now);
+        let left = self.left_alone.iter();
+        left.filter(|(_, seconds)| **seconds > age)
+            .map(|(directory, seconds)| (directory.clone(), seconds - age))
+            .collect()
+    }
 }

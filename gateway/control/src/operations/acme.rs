@@ -68,6 +68,19 @@ fn wanting(model: &Model, name: &HostName) -> Result<Arc<HostRecord>, ChangeErro
     Ok(host.clone())
 }
 
+/// The order of a host that was begun then, and no other: another edge of a fleet, or another process, may
+/// have begun one since.
+fn begun(model: &Model, name: &HostName, begun_on: Moment) -> Result<AcmeOrder, ChangeError> {
+    wanting(model, name)?;
+    let order = model.acme_orders.get(name);
+    let order = order.filter(|order| order.begun_on == begun_on);
+    let order = order.ok_or_else(|| {
+        let why = format!("the order of {name} is another one by now");
+        ChangeError::invalid("acme", why)
+    })?;
+    Ok((**order).clone())
+}
+
 /// No more of what an ACME server says is wrong than people read, and nothing that a terminal obeys.
 #[must_use]
 pub fn shortened_acme_error(why: &str) -> String {
@@ -138,42 +151,37 @@ impl<A: Changes> Control<A> {
         })
     }
 
-    /// Notes that an order is begun. Until it is said otherwise it counts as one that failed.
+    /// Notes that an order is begun, and answers when: that is what tells it from another one. Until it is said
+    /// otherwise it counts as one that failed.
     ///
     /// # Errors
     /// There is no such host, or it wants no certificate from ACME.
-    pub fn begin_acme_order(&self, name: &HostName) -> Result<(), ChangeError> {
+    pub fn begin_acme_order(&self, name: &HostName) -> Result<Moment, ChangeError> {
         self.change(|draft| {
             wanting(&draft.model, name)?;
             let before = draft.model.acme_orders.get(name);
-            let failures = before.map_or(0, |before| before.failures);
-            draft.put_acme_order(AcmeOrder {
-                host: name.clone(),
-                begun_on: draft.now,
-                failures: failures.saturating_add(1),
-                error: None,
-                left_alone_sec: 0,
-                left: None,
-                shown: None,
-            });
-            Ok(())
+            let order = AcmeOrder::begin(name.clone(), before.map(|one| &**one), draft.now);
+            draft.put_acme_order(order);
+            Ok(draft.now)
         })
     }
 
     /// Has every edge of the fleet show the server this for a host whose order is under way.
     ///
     /// # Errors
-    /// The host is gone, or wants none any more.
-    pub fn show_acme_proof(&self, name: &HostName, proof: &AcmeProof) -> Result<(), ChangeError> {
+    /// The host is gone, or wants none any more, or another order has begun since.
+    pub fn show_acme_proof(
+        &self,
+        name: &HostName,
+        begun_on: Moment,
+        proof: &AcmeProof,
+    ) -> Result<(), ChangeError> {
         self.change(|draft| {
-            wanting(&draft.model, name)?;
-            if let Some(before) = draft.model.acme_orders.get(name) {
-                let order = AcmeOrder {
-                    shown: Some(proof.clone()),
-                    ..(**before).clone()
-                };
-                draft.put_acme_order(order);
-            }
+            let before = begun(&draft.model, name, begun_on)?;
+            draft.put_acme_order(AcmeOrder {
+                shown: Some(proof.clone()),
+                ..before
+            });
             Ok(())
         })
     }
@@ -181,49 +189,44 @@ impl<A: Changes> Control<A> {
     /// Leaves an order that is under way for the next process to go on with: it does not count as failed.
     ///
     /// # Errors
-    /// The host is gone, or wants none any more.
-    pub fn leave_acme_order(&self, name: &HostName, left: LeftOrder) -> Result<(), ChangeError> {
+    /// The host is gone, or wants none any more, or another order has begun since.
+    pub fn leave_acme_order(
+        &self,
+        name: &HostName,
+        begun_on: Moment,
+        left: LeftOrder,
+    ) -> Result<(), ChangeError> {
         self.change(|draft| {
-            wanting(&draft.model, name)?;
-            if let Some(before) = draft.model.acme_orders.get(name) {
-                let order = AcmeOrder {
-                    failures: before.failures.saturating_sub(1),
-                    left: Some(left),
-                    ..(**before).clone()
-                };
-                draft.put_acme_order(order);
-            }
+            let before = begun(&draft.model, name, begun_on)?;
+            draft.put_acme_order(AcmeOrder {
+                failures: before.failures.saturating_sub(1),
+                left: Some(left),
+                ..before
+            });
             Ok(())
         })
     }
 
-    /// Notes why an order brought no certificate, and for how long the server has asked to be left alone.
+    /// Notes why an order brought no certificate, and which server has asked to be left alone, for how long.
     ///
     /// # Errors
-    /// The host is gone, or wants none any more.
+    /// The host is gone, or wants none any more, or another order has begun since.
     pub fn fail_acme_order(
         &self,
         name: &HostName,
+        begun_on: Moment,
         why: &str,
-        wait: Option<Duration>,
+        wait: Option<(&str, Duration)>,
     ) -> Result<(), ChangeError> {
         self.change(|draft| {
-            wanting(&draft.model, name)?;
-            if let Some(before) = draft.model.acme_orders.get(name) {
-                let since = draft
-                    .now
-                    .seconds()
-                    .saturating_sub(before.begun_on.seconds());
-                let since = u64::try_from(since).unwrap_or_default();
-                let left_alone = wait.map(|wait| since.saturating_add(wait.as_secs()));
-                let failed = AcmeOrder {
-                    error: Some(shortened_acme_error(why)),
-                    left_alone_sec: left_alone.unwrap_or_default(),
-                    shown: None,
-                    ..(**before).clone()
-                };
-                draft.put_acme_order(failed);
+            let mut failed = begun(&draft.model, name, begun_on)?;
+            if let Some((directory, wait)) = wait {
+                let seconds = failed.age_sec(draft.now).saturating_add(wait.as_secs());
+                failed.left_alone.insert(directory.to_owned(), seconds);
             }
+            failed.error = Some(shortened_acme_error(why));
+            failed.shown = None;
+            draft.put_acme_order(failed);
             Ok(())
         })
     }
@@ -258,14 +261,10 @@ impl<A: Changes> Control<A> {
                 host.modified_on = draft.now;
                 draft.put_host(host);
             }
+            let order = before.acme_orders.get(name);
             draft.put_acme_order(AcmeOrder {
-                host: name.clone(),
-                begun_on: draft.now,
                 failures: 0,
-                error: None,
-                left_alone_sec: 0,
-                left: None,
-                shown: None,
+                ..AcmeOrder::begin(name.clone(), order.map(|one| &**one), draft.now)
             });
             release(draft, left);
             Ok(Arc::new(certificate))

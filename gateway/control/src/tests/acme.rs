@@ -9,6 +9,7 @@ use vocabulary::settings::AcmeChallenge;
 
 const HOST: &str = "api.example.test";
 const DIRECTORY: &str = "https://acme.test/dir";
+const OTHER: &str = "https://other.test/dir";
 
 fn wanting() -> NewHost {
     NewHost {
@@ -175,16 +176,16 @@ fn an_order_counts_as_failed_until_it_is_not_whatever_happens() {
     );
     world.reopen();
     assert_eq!(order(&world).failures, 1);
-    world.control().begin_acme_order(&name(HOST)).unwrap();
+    let begun = world.control().begin_acme_order(&name(HOST)).unwrap();
     let why = format!("\u{1b}[2J{}", "ä".repeat(2_000));
-    let wait = Some(Duration::from_secs(3_600));
+    let wait = Some((DIRECTORY, Duration::from_secs(3_600)));
     world
         .control()
-        .fail_acme_order(&name(HOST), &why, wait)
+        .fail_acme_order(&name(HOST), begun, &why, wait)
         .unwrap();
     let known = order(&world);
     assert_eq!(known.failures, 2);
-    assert!((3_600..3_700).contains(&known.left_alone_sec));
+    assert!((3_600..3_700).contains(&known.left_alone[DIRECTORY]));
     let kept = known.error.clone().unwrap();
     assert!(kept.starts_with(" [2J") && kept.len() <= limits::ACME_ERROR_BYTES_MAX);
     install(world.control(), &Spec::server(&[HOST])).unwrap();
@@ -212,11 +213,13 @@ fn pauses_outlive_that_acme_is_turned_off_and_on() {
     let mut world = World::new();
     let zone = world.zone();
     world.control().create_host(zone.id, wanting()).unwrap();
-    let wait = Some(Duration::from_secs(60));
+    let wait = Some((DIRECTORY, Duration::from_secs(60)));
     for _ in 0..3 {
         let control = world.control();
-        control.begin_acme_order(&name(HOST)).unwrap();
-        control.fail_acme_order(&name(HOST), "no", wait).unwrap();
+        let begun = control.begin_acme_order(&name(HOST)).unwrap();
+        control
+            .fail_acme_order(&name(HOST), begun, "no", wait)
+            .unwrap();
     }
     let known = world.control().model().acme_orders[&name(HOST)].clone();
     assert_eq!(known.failures, 3);
@@ -238,22 +241,90 @@ fn pauses_outlive_that_acme_is_turned_off_and_on() {
 }
 
 #[test]
-fn an_order_that_is_left_for_another_process_is_no_failure() {
-    let mut world = World::new();
+fn a_pause_is_for_the_server_that_asks_for_it_and_outlives_orders_at_others() {
+    let world = World::new();
     let zone = world.zone();
-    world.control().create_host(zone.id, wanting()).unwrap();
-    world.control().begin_acme_order(&name(HOST)).unwrap();
-    let left = LeftOrder {
+    let control = world.control();
+    control.create_host(zone.id, wanting()).unwrap();
+    let fail = |directory: &str, seconds| {
+        let begun = control.begin_acme_order(&name(HOST)).unwrap();
+        let wait = Some((directory, Duration::from_secs(seconds)));
+        control
+            .fail_acme_order(&name(HOST), begun, "no", wait)
+            .unwrap();
+        control.model().acme_orders[&name(HOST)].left_alone.clone()
+    };
+    assert_eq!(fail(DIRECTORY, 3_600).len(), 1);
+    let both = fail(OTHER, 60);
+    assert!((3_500..=3_600).contains(&both[DIRECTORY]), "{both:?}");
+    assert!((60..160).contains(&both[OTHER]), "{both:?}");
+    // What is over is not kept.
+    fail(OTHER, 0);
+    let begun = control.begin_acme_order(&name(HOST)).unwrap();
+    control
+        .fail_acme_order(&name(HOST), begun, "no", None)
+        .unwrap();
+    let known = control.model().acme_orders[&name(HOST)].left_alone.clone();
+    assert_eq!(known.len(), 1, "{known:?}");
+    // A certificate ends none.
+    install(control, &Spec::server(&[HOST])).unwrap();
+    let known = control.model().acme_orders[&name(HOST)].left_alone.clone();
+    assert!(known.contains_key(DIRECTORY), "{known:?}");
+}
+
+fn left() -> LeftOrder {
+    LeftOrder {
         url: Some("https://acme.test/order/1".into()),
         proof: Some(AcmeProof {
             challenge: AcmeChallenge::Http01,
             token: "token".into(),
             key_authorization: "token.thumbprint".into(),
         }),
-    };
+    }
+}
+
+#[test]
+fn what_becomes_of_an_order_says_nothing_of_one_that_was_begun_after_it() {
+    let world = World::new();
+    let zone = world.zone();
+    let control = world.control();
+    control.create_host(zone.id, wanting()).unwrap();
+    let first = control.begin_acme_order(&name(HOST)).unwrap();
+    let second = control.begin_acme_order(&name(HOST)).unwrap();
+    assert_ne!(first, second);
+    let known = control.model().acme_orders[&name(HOST)].clone();
+    let proof = left().proof.unwrap();
+    let refused = [
+        control.fail_acme_order(&name(HOST), first, "no", None),
+        control.leave_acme_order(&name(HOST), first, left()),
+        control.show_acme_proof(&name(HOST), first, &proof),
+    ];
+    for refused in refused {
+        let why = refused.unwrap_err().to_string();
+        assert!(why.contains("another one by now"), "{why}");
+    }
+    assert_eq!(control.model().acme_orders[&name(HOST)], known);
+    control
+        .show_acme_proof(&name(HOST), second, &proof)
+        .unwrap();
+    control
+        .leave_acme_order(&name(HOST), second, left())
+        .unwrap();
+    let known = control.model().acme_orders[&name(HOST)].clone();
+    assert_eq!(known.shown, Some(proof));
+    assert_eq!(known.left, Some(left()));
+}
+
+#[test]
+fn an_order_that_is_left_for_another_process_is_no_failure() {
+    let mut world = World::new();
+    let zone = world.zone();
+    world.control().create_host(zone.id, wanting()).unwrap();
+    let begun = world.control().begin_acme_order(&name(HOST)).unwrap();
+    let left = left();
     world
         .control()
-        .leave_acme_order(&name(HOST), left.clone())
+        .leave_acme_order(&name(HOST), begun, left.clone())
         .unwrap();
     world.reopen();
     let order = world.control().model().acme_orders[&name(HOST)].clone();
@@ -277,13 +348,7 @@ fn the_key_of_an_account_is_sealed_for_its_directory() {
     let (url, opened) = world.control().acme_account(DIRECTORY).unwrap().unwrap();
     assert_eq!(url, "https://acme.test/1");
     assert_eq!(opened.reveal(), key.reveal());
-    assert!(
-        world
-            .control()
-            .acme_account("https://other.test/dir")
-            .unwrap()
-            .is_none()
-    );
+    assert!(world.control().acme_account(OTHER).unwrap().is_none());
     let stored = std::fs::read(world.path()).unwrap();
     let plain = stored
         .windows(key.reveal().len())

@@ -1,8 +1,7 @@
 //! Accounts at ACME servers: found in the store, or made once.
 //!
-//! Owns that the key is in the store before a server hears of it, and when an account is looked for again
-//! after it could not be had, which keeps hosts waiting without counting against them. The key is the
-//! store's to seal.
+//! Owns that the key is in the store before a server hears of it, and stays there whatever a server says. The
+//! key is the store's to seal.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,11 +96,11 @@ fn prepare(
     let ca_file: Option<&PathBuf> = settings.ca_file.as_ref();
     let client = Client::build(directory, ca_file.map(PathBuf::as_path))?;
     let binding = binding(settings)?;
-    // A key that no server has heard of, or answered to, serves as well as a new one.
     let known = control.acme_account(directory)?;
-    let known = known.filter(|(url, _)| !anew || url.is_empty());
     let (url, key) = match known {
-        Some((url, key)) => (Some(url).filter(|url| !url.is_empty()), key),
+        // A key that no server has heard of, or that one does not know any more, serves as well as a new one.
+        // An answer that was wrong loses nothing so.
+        Some((url, key)) => (Some(url).filter(|url| !anew && !url.is_empty()), key),
         None => {
             let (_, key) = Key::generate_pkcs8()?;
             let key = Secret::new(key.secret_pkcs8_der().to_vec());
@@ -118,8 +117,8 @@ fn prepare(
     })
 }
 
-/// The account at the server of a directory. `anew` makes another one, in the place of one that the
-/// server does not know any more.
+/// The account at the server of a directory. `anew` has the server make another one for the same key, in the
+/// place of one that it does not know any more.
 pub(super) async fn account(
     control: &Arc<Control>,
     settings: &Arc<AcmeSettings>,
@@ -155,4 +154,35 @@ pub(super) async fn account(
         "there is an ACME account; its key is in the store"
     );
     Ok(builder.from_parts(url, der, at).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use snapshot::Published;
+
+    #[test]
+    fn an_account_that_is_not_known_any_more_is_made_anew_with_its_key() {
+        const DIRECTORY: &str = "https://acme.test/dir";
+        let directory = fixtures::Directory::new();
+        let ca_file = directory.path().join("ca.pem");
+        std::fs::write(&ca_file, fixtures::pki::foreign("ACME CA")).unwrap();
+        let published = Arc::<Published>::default();
+        let control = Control::open(&directory.path().join("s"), published).unwrap();
+        let settings = AcmeSettings {
+            ca_file: Some(ca_file),
+            ..AcmeSettings::default()
+        };
+        let first = prepare(&control, &settings, DIRECTORY, false).unwrap();
+        assert_eq!(first.url, None);
+        let url = "https://acme.test/account/1";
+        control
+            .keep_acme_account(DIRECTORY, url, &first.key)
+            .unwrap();
+        for (anew, known) in [(false, Some(url)), (true, None), (false, Some(url))] {
+            let found = prepare(&control, &settings, DIRECTORY, anew).unwrap();
+            assert_eq!(found.url.as_deref(), known);
+            assert_eq!(found.key.reveal(), first.key.reveal());
+        }
+    }
 }

@@ -11,7 +11,7 @@ use boring::error::ErrorStack;
 use boring::sha::sha256;
 
 use crate::limits::{ACME_FLEET_WAIT, ACME_TOKEN_BYTES_MAX};
-use control::{AcmeProof, Control};
+use control::{AcmeProof, Control, Model, Moment};
 use snapshot::challenges::Challenges;
 use tls::Challenge;
 use vocabulary::clock::now_sec;
@@ -71,15 +71,21 @@ impl Board {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows the proof for `name`; the data path has it when this returns.
-    pub(super) async fn show(&self, name: &HostName, proof: &AcmeProof) -> Result<(), ShowError> {
+    /// Shows the proof for `name`, whose order was begun then; the data path has it when this returns.
+    pub(super) async fn show(
+        &self,
+        name: &HostName,
+        begun_on: Moment,
+        proof: &AcmeProof,
+    ) -> Result<(), ShowError> {
         self.show_here(name, proof).await?;
         if self.control.membership().is_none() {
             return Ok(());
         }
         // The server may ask any edge.
         let (control, name, proof) = (self.control.clone(), name.clone(), proof.clone());
-        let told = tokio::task::spawn_blocking(move || control.show_acme_proof(&name, &proof));
+        let told =
+            tokio::task::spawn_blocking(move || control.show_acme_proof(&name, begun_on, &proof));
         let told = told.await.map_err(|error| error.to_string());
         told.and_then(|told| told.map_err(|error| error.to_string()))
             .map_err(ShowError::Failed)?;
@@ -99,12 +105,17 @@ impl Board {
     }
 
     /// Shows what another edge of the fleet has its orders checked with, and nothing any more of what it had.
-    /// With `leads` there is no other.
+    /// With `leads` there is no other, but for what it has left to this one.
     pub(super) async fn mirror(&self, leads: bool) {
         let model = self.control.model();
-        let orders = model.acme_orders.values().filter(|_| !leads);
+        let orders = model.acme_orders.values();
+        let orders = orders.filter(|order| !leads || order.left.is_some());
         let proofs: BTreeMap<HostName, AcmeProof> = orders
-            .filter_map(|order| Some((order.host.clone(), order.shown.clone()?)))
+            .filter_map(|order| {
+                let left = order.left.as_ref().and_then(|left| left.proof.as_ref());
+                let proof = order.shown.as_ref().or(left)?;
+                Some((order.host.clone(), proof.clone()))
+            })
             .collect();
         {
             let mut mirrored = self.mirrored();
@@ -134,6 +145,26 @@ impl Board {
 
     fn mirrored(&self) -> MutexGuard<'_, Mirrored> {
         self.mirrored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something is shown for `name` that is not of another edge.
+    pub(super) fn shows(&self, name: &HostName) -> bool {
+        self.lock().contains_key(name)
+    }
+
+    /// Hosts for which something is shown though they want no certificate any more, or are gone.
+    pub(super) fn unwanted(&self, model: &Model) -> Vec<HostName> {
+        let wants = |name: &HostName| model.hosts.get(name).is_some_and(|host| host.acme);
+        let shown = self.lock();
+        shown.keys().filter(|name| !wants(name)).cloned().collect()
+    }
+
+    /// Shows nothing of its own any more.
+    pub(super) async fn take_all_down(&self) {
+        let all: Vec<HostName> = self.lock().keys().cloned().collect();
+        for name in &all {
+            self.take_down(name).await;
+        }
     }
 
     /// Shows nothing for `name` any more.

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -190,26 +190,33 @@ fn note_wait(status: StatusCode, headers: &mut HeaderMap) {
     let Some(value) = headers.get(header::RETRY_AFTER) else {
         return;
     };
-    let seconds = value.to_str().ok().and_then(|text| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| text.parse().unwrap_or(u64::MAX))
-    });
-    let Some(seconds) = seconds else {
-        // A date, which has its own bound.
+    let text = value.to_str().unwrap_or_default().trim();
+    let Some(wait) = wait_in(text, SystemTime::now()) else {
         return;
     };
-    let wait = Duration::from_secs(seconds).min(ACME_RETRY_AFTER_MAX);
+    let wait = wait.min(ACME_RETRY_AFTER_MAX);
     headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
     let is_refused = [
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::SERVICE_UNAVAILABLE,
     ];
     if is_refused.contains(&status) {
-        // Outside of an order nobody waits.
+        // Who asks for a time of renewal does not wait by it.
         let _is_outside = ASKED_TO_WAIT
             .try_with(|asked| asked.set(Some(wait)))
             .is_err();
     }
+}
+
+/// For how long: seconds or an HTTP-date (RFC 9110 §10.2.3), rounded up to whole ones.
+fn wait_in(text: &str, now: SystemTime) -> Option<Duration> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    let wait = at.duration_since(now).unwrap_or_default();
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    Some(Duration::from_secs(wait.as_secs() + begun))
 }
 
 impl HttpClient for Client {
@@ -265,6 +272,46 @@ mod tests {
         assert!(!local.is_here(&"https://[::2]:14000/x".parse().unwrap()));
         for wrong in ["http://a.test/", "a.test", "https://", ""] {
             assert!(Client::build(wrong, None).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_in_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_500);
+        for (text, seconds) in [
+            ("120", Some(120)),
+            ("0", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:38 GMT", Some(1)),
+            ("Sun, 06 Nov 1994 09:49:37 GMT", Some(3_600)),
+            // By the other forms that RFC 9110 §5.6.7 knows.
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("1.5", None),
+            ("", None),
+            ("soon", None),
+        ] {
+            let wait = wait_in(text, now).map(|wait| wait.as_secs());
+            assert_eq!(wait, seconds, "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_is_told_of_a_pause_that_he_is_refused_with() {
+        for (status, heard) in [(200, false), (400, false), (429, true), (503, true)] {
+            let mut headers = HeaderMap::new();
+            let date = HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT");
+            headers.insert(header::RETRY_AFTER, date);
+            let status = StatusCode::from_u16(status).unwrap();
+            let asked = ASKED_TO_WAIT.scope(Cell::new(None), async {
+                note_wait(status, &mut headers);
+                ASKED_TO_WAIT.with(Cell::get)
+            });
+            let expected = heard.then_some(ACME_RETRY_AFTER_MAX);
+            assert_eq!(asked.await, expected, "{status}");
+            assert_eq!(headers[header::RETRY_AFTER], "604800");
         }
     }
 

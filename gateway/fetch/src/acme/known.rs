@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use instant_acme::{Account, CertificateIdentifier};
 
+use super::AcmeSettings;
 use super::keys::renewal_id;
 use super::schedule::{Allowance, Situation};
 use crate::limits::{
@@ -30,8 +31,9 @@ pub(super) struct KnownHost {
     /// The zone of the order that is under way.
     under_way: Option<Id>,
     is_asked_for: bool,
-    /// The server has asked to be left alone until then. By no clock that may be put back.
-    left_alone_until: Option<Instant>,
+    /// Servers that have asked to be left alone until then, by their directories. By no clock that may be put
+    /// back.
+    left_alone_until: BTreeMap<String, Instant>,
     /// An order that was begun in the future, and when that was noticed: the clock was put back.
     from_the_future: Option<(i64, i64)>,
     window: Option<Window>,
@@ -72,12 +74,48 @@ pub(super) struct Known {
     pub(super) counts: [u64; 2],
 }
 
+/// Where orders go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Servers<'s> {
+    pub(super) directory: &'s str,
+    /// Where a host is tried before of which nothing is known.
+    pub(super) staging: Option<&'s str>,
+}
+
+impl<'s> Servers<'s> {
+    pub(super) fn of(settings: &'s AcmeSettings) -> Option<Self> {
+        Some(Self {
+            directory: settings.directory.as_deref()?,
+            staging: settings.staging.as_deref(),
+        })
+    }
+
+    /// Those that the next order of a host goes to, in turn.
+    pub(super) fn of_host(
+        self,
+        model: &Model,
+        host: &HostRecord,
+    ) -> impl Iterator<Item = &'s str> + use<'s> {
+        let left = model
+            .acme_orders
+            .get(&host.name)
+            .and_then(|order| order.left.as_ref());
+        let is_left = left.is_some_and(|left| left.url.is_some());
+        let is_known = is_left || model.by_acme(host).is_some();
+        // Nothing is to be found out that is not known.
+        let first = self.staging.filter(|_| !is_known);
+        first.into_iter().chain([self.directory])
+    }
+}
+
 /// A host whose order is due.
 pub(super) struct Candidate {
     pub(super) host: HostName,
     pub(super) zone: Id,
     /// The chain that there is.
     pub(super) chain: Option<String>,
+    /// Whether another server is asked first.
+    pub(super) tried_first: bool,
     /// Where the server has an order that another process has left.
     pub(super) left_at: Option<String>,
 }
@@ -112,7 +150,13 @@ impl KnownHost {
     }
 
     /// What is known of a host, and its zone's records.
-    pub(super) fn situation(&self, model: &Model, host: &HostRecord, now_sec: i64) -> Situation {
+    pub(super) fn situation(
+        &self,
+        model: &Model,
+        host: &HostRecord,
+        servers: Option<Servers<'_>>,
+        now_sec: i64,
+    ) -> Situation {
         let certificate = model.by_acme(host);
         let order = model.acme_orders.get(&host.name);
         let version = certificate.map(|one| one.version);
@@ -120,7 +164,11 @@ impl KnownHost {
         let window = window.filter(|window| Some(window.version) == version);
         let seed = certificate.map_or(host.name.as_str(), |one| &one.fingerprint_sha256);
         let begun = order.map(|order| self.begun_sec(order.begun_on.seconds(), now_sec));
-        let left_alone = order.map(|order| order.left_alone_sec);
+        let asked = servers.into_iter().flat_map(|all| all.of_host(model, host));
+        let left_alone = order.and_then(|order| {
+            let pauses = asked.filter_map(|directory| order.left_alone.get(directory));
+            pauses.copied().max()
+        });
         Situation {
             certificate: certificate.map(|one| (one.not_before, one.not_after)),
             order: begun.zip(order.map(|order| order.failures)),
@@ -135,9 +183,17 @@ impl KnownHost {
     }
 
     /// When its next order is due.
-    pub(super) fn due_sec(&self, model: &Model, host: &HostRecord, now_sec: i64) -> i64 {
-        let due = self.situation(model, host, now_sec).due_sec();
-        let left_alone = self.left_alone_until.map(|until| {
+    pub(super) fn due_sec(
+        &self,
+        model: &Model,
+        host: &HostRecord,
+        servers: Option<Servers<'_>>,
+        now_sec: i64,
+    ) -> i64 {
+        let due = self.situation(model, host, servers, now_sec).due_sec();
+        let asked = servers.into_iter().flat_map(|all| all.of_host(model, host));
+        let pauses = asked.filter_map(|directory| self.left_alone_until.get(directory));
+        let left_alone = pauses.max().map(|&until| {
             let left = until.saturating_duration_since(Instant::now());
             let left = i64::try_from(left.as_secs()).unwrap_or_default();
             // While there is any of it, it is not over.
@@ -171,7 +227,7 @@ impl Known {
     }
 
     /// Hosts whose order is due, whose turn comes first in front.
-    pub(super) fn due(&self, model: &Model, now_sec: i64) -> Vec<Candidate> {
+    pub(super) fn due(&self, model: &Model, servers: Servers<'_>, now_sec: i64) -> Vec<Candidate> {
         let mut lately: HashMap<Id, usize> = HashMap::new();
         for order in model.acme_orders.values() {
             let is_late = now_sec.saturating_sub(order.begun_on.seconds()) < LATELY_SEC;
@@ -193,7 +249,7 @@ impl Known {
             let Some(host) = model.hosts.get(name).filter(|host| host.acme) else {
                 continue;
             };
-            let at = known.due_sec(model, host, now_sec);
+            let at = known.due_sec(model, host, Some(servers), now_sec);
             if at > now_sec {
                 continue;
             }
@@ -207,6 +263,7 @@ impl Known {
                 host: name.clone(),
                 zone: host.zone,
                 chain: certificate.map(|one| one.chain.clone()),
+                tried_first: servers.of_host(model, host).nth(1).is_some(),
                 left_at: order_of
                     .and_then(|order| order.left.as_ref())
                     .and_then(|left| left.url.clone()),
@@ -258,14 +315,20 @@ impl Known {
         self.hosts.entry(host.clone()).or_default().is_asked_for = true;
     }
 
-    /// An order has ended.
-    pub(super) fn ended(&mut self, host: &HostName, issued: bool, wait: Option<Duration>) {
+    /// An order has ended; the server of a directory may want to be left alone.
+    pub(super) fn ended(&mut self, host: &HostName, issued: bool, wait: Option<(&str, Duration)>) {
         let [brought, nothing] = &mut self.counts;
         *(if issued { brought } else { nothing }) += 1;
         if let Some(known) = self.hosts.get_mut(host) {
             known.under_way = None;
             known.is_asked_for = false;
-            known.left_alone_until = wait.map(|wait| Instant::now() + wait);
+            let now = Instant::now();
+            known.left_alone_until.retain(|_, until| *until > now);
+            if let Some((directory, wait)) = wait {
+                known
+                    .left_alone_until
+                    .insert(directory.to_owned(), now + wait);
+            }
         }
     }
 
@@ -297,7 +360,7 @@ impl Known {
         self.accounts.get(directory)?.account.clone()
     }
 
-    /// Servers whose account is to be found now, and whether another one is to be made.
+    /// Servers whose account is to be found now, and whether it is to be made anew.
     pub(super) fn due_accounts<'d>(
         &mut self,
         directories: impl Iterator<Item = &'d str>,
@@ -319,6 +382,7 @@ impl Known {
         &mut self,
         directory: &str,
         found: Result<Account, String>,
+        asked_to_wait: Option<Duration>,
         now: Instant,
     ) {
         let Some(known) = self.accounts.get_mut(directory) else {
@@ -337,6 +401,7 @@ impl Known {
                 let doubled = 2_u32.saturating_pow(known.failures - 1);
                 let wait = ACME_ACCOUNT_RETRY_MIN.saturating_mul(doubled);
                 let wait = wait.min(ACME_ACCOUNT_RETRY_MAX);
+                let wait = wait.max(asked_to_wait.unwrap_or_default());
                 known.due = Some(now + wait.mul_f64(1.0 + 0.2 * super::chance()));
                 known.error = Some(error);
             }
@@ -350,7 +415,7 @@ impl Known {
         }
     }
 
-    /// The server does not know the account: another one is made.
+    /// The server does not know the account: it is made anew.
     pub(super) fn account_is_unknown(&mut self, directory: &str) {
         if let Some(known) = self.accounts.get_mut(directory) {
             known.account = None;
@@ -436,6 +501,11 @@ mod tests {
     use snapshot::Published;
     use vocabulary::settings::{ClientSettings, MtlsMode};
 
+    const SERVERS: Servers<'_> = Servers {
+        directory: "https://acme.test/dir",
+        staging: None,
+    };
+
     fn host(control: &Control, zone: Id, name: &str) -> HostName {
         let name = HostName::parse(name).unwrap();
         let new = NewHost {
@@ -466,9 +536,9 @@ mod tests {
         for number in 0..20 {
             let name = host(&control, busy, &format!("h{number:02}.busy.test"));
             if number < 10 {
-                control.begin_acme_order(&name).unwrap();
+                let begun = control.begin_acme_order(&name).unwrap();
                 control
-                    .fail_acme_order(&name, "nobody there", None)
+                    .fail_acme_order(&name, begun, "nobody there", None)
                     .unwrap();
             }
         }
@@ -479,7 +549,7 @@ mod tests {
         // Those that have failed wait out their pause.
         let now = now_sec();
         let order = |known: &Known, at| -> Vec<String> {
-            let due = known.due(&model, at);
+            let due = known.due(&model, SERVERS, at);
             due.iter().map(|one| one.host.to_string()).collect()
         };
         let due = order(&known, now);
@@ -502,37 +572,76 @@ mod tests {
         assert_eq!(of_busy.count(), ACME_AT_ONCE_OF_ZONE);
         assert!(begun(&mut known, waiting.as_str(), quiet));
         assert!(!order(&known, now).contains(&waiting.to_string()));
-        known.ended(&waiting, false, Some(Duration::from_secs(500)));
+        let wait = (SERVERS.directory, Duration::from_secs(500));
+        known.ended(&waiting, false, Some(wait));
         assert!(
             !order(&known, now).contains(&waiting.to_string()),
             "left alone"
         );
         assert_eq!(known.counts, [0, 1]);
+        let elsewhere = Servers {
+            directory: "https://other.test/dir",
+            staging: None,
+        };
+        let due = known.due(&model, elsewhere, now);
+        assert!(due.iter().any(|one| one.host == waiting), "by that server");
     }
 
     #[test]
     fn who_is_to_be_left_alone_is_after_a_restart_too() {
         let directory = fixtures::Directory::new();
         let path = directory.path().join("s");
-        let due_in = |control: &Control| {
+        let due_in = |control: &Control, servers: Servers<'_>| {
             let model = control.model();
             let mut known = Known::default();
             known.keep_hosts_of(&model);
             let record = model.hosts.values().next().unwrap();
             let now = now_sec();
             let due = known.hosts.values().next().unwrap();
-            due.due_sec(&model, record, now) - now
+            due.due_sec(&model, record, Some(servers), now) - now
         };
         let control = Control::open(&path, Arc::<Published>::default()).unwrap();
         let zone = control.create_zone("a.test").unwrap().id;
         let name = host(&control, zone, "h.a.test");
-        control.begin_acme_order(&name).unwrap();
-        let wait = Some(Duration::from_secs(86_400));
-        control.fail_acme_order(&name, "slow down", wait).unwrap();
-        assert!((86_390..=86_401).contains(&due_in(&control)));
+        let begun = control.begin_acme_order(&name).unwrap();
+        let wait = Some((SERVERS.directory, Duration::from_secs(86_400)));
+        control
+            .fail_acme_order(&name, begun, "slow down", wait)
+            .unwrap();
+        let tried = Servers {
+            directory: "https://other.test/dir",
+            staging: Some(SERVERS.directory),
+        };
+        let elsewhere = Servers {
+            staging: None,
+            ..tried
+        };
+        let check = |control: &Control| {
+            for servers in [SERVERS, tried] {
+                let due = due_in(control, servers);
+                assert!((86_390..=86_401).contains(&due), "{servers:?}: {due}");
+            }
+            // What one server has asked for says nothing of another one: the pause is that of a failure.
+            let due = due_in(control, elsewhere);
+            assert!(due <= 72, "{due}");
+        };
+        check(&control);
         drop(control);
         let control = Control::open(&path, Arc::<Published>::default()).unwrap();
-        assert!((86_390..=86_401).contains(&due_in(&control)));
+        check(&control);
+    }
+
+    #[test]
+    fn an_account_waits_for_as_long_as_its_server_asks() {
+        let mut known = Known::default();
+        let (of, now) = (SERVERS.directory, Instant::now());
+        let mut due = |now| !known.due_accounts([of].into_iter(), now).is_empty();
+        assert!(due(now));
+        let hour = Duration::from_secs(3_600);
+        known.found_account(of, Err("slower".into()), Some(hour), now);
+        let mut due = |now| !known.due_accounts([of].into_iter(), now).is_empty();
+        assert!(!due(now + hour - Duration::from_secs(1)));
+        assert!(due(now + hour * 2));
     }
 
     #[test]

@@ -16,7 +16,8 @@
 //! the server is asked, as one that failed; so a gateway that is killed in the middle begins again
 //! after a pause, with another key, and a server that remembers the name goes on where it was. A process
 //! that ends in order, or that another one replaces, leaves its orders in the store for the next one, which
-//! goes on with them, and shows at once what the servers may be looking for. A
+//! goes on with them, and shows at once what the servers may be looking for; an edge that does not lead its
+//! fleet any more leaves them to the one that does. What becomes of an order is noted of that order only. A
 //! renewal that fails leaves the certificate that there is.
 
 mod account;
@@ -29,6 +30,7 @@ mod register;
 mod schedule;
 mod status;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,15 +43,16 @@ pub use self::status::{AcmeCounts, AcmeState, AcmeStatus};
 
 use self::account::account;
 use self::challenges::Board;
+use self::client::ASKED_TO_WAIT;
 use self::keys::renewal_id;
-use self::known::{Candidate, Known};
+use self::known::{Candidate, Known, Servers};
 use self::order::{Issued, OrderError, Wish, order};
 use super::chance;
 use crate::limits::{
     ACME_LEAVE_LOOK, ACME_LEAVE_WAIT, ACME_LOOK, ACME_WINDOW_EVERY, ACME_WINDOW_MAX,
     ACME_WINDOW_MIN,
 };
-use control::{ChangeError, Control, Intent, LeftOrder, Model, shortened_acme_error};
+use control::{ChangeError, Control, Intent, LeftOrder, Model, Moment, shortened_acme_error};
 use vocabulary::clock::now_sec;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::AcmeChallenge;
@@ -79,8 +82,21 @@ pub struct AcmeClient {
     settings: ArcSwap<AcmeSettings>,
     board: Board,
     known: Mutex<Known>,
-    /// No order begins, and those that are under way are left for the next process.
-    leaving: watch::Sender<bool>,
+    /// No order begins, and those that are under way are left.
+    leaving: watch::Sender<Leaving>,
+}
+
+/// Whom orders are left for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Leaving {
+    for_next_process: bool,
+    for_other_edge: bool,
+}
+
+impl Leaving {
+    fn is_so(self) -> bool {
+        self.for_next_process || self.for_other_edge
+    }
 }
 
 /// An order that is to begin.
@@ -102,8 +118,6 @@ enum Outcome {
     Left(LeftOrder),
     /// What came cannot serve the host, or cannot be stored.
     NotTaken(ChangeError),
-    /// The host is gone, or wants none any more; nobody was asked.
-    NotBegun(ChangeError),
 }
 
 impl AcmeClient {
@@ -115,7 +129,7 @@ impl AcmeClient {
             control,
             settings: ArcSwap::from_pointee(settings),
             known: Mutex::default(),
-            leaving: watch::Sender::new(false),
+            leaving: watch::Sender::default(),
         })
     }
 
@@ -149,6 +163,9 @@ impl AcmeClient {
                 continue;
             };
             let host = &order.host;
+            if self.board.shows(host) {
+                continue;
+            }
             tracing::info!(%host, "going on with an order that another process has begun");
             if let Err(error) = self.board.show_here(host, proof).await {
                 tracing::warn!(%host, %error, "an order that another process has begun will fail");
@@ -165,16 +182,39 @@ impl AcmeClient {
     /// Begins nothing any more, and leaves what is under way for the next process. One whose key the server
     /// has got is waited for, for [`ACME_LEAVE_WAIT`].
     pub async fn leave(&self) {
-        self.leaving.send_replace(true);
-        let until = Instant::now() + ACME_LEAVE_WAIT;
-        while self.lock().is_busy() && Instant::now() < until {
-            tokio::time::sleep(ACME_LEAVE_LOOK).await;
-        }
+        self.leaving
+            .send_modify(|leaving| leaving.for_next_process = true);
+        self.settle().await;
     }
 
     /// There is no next process: goes on as before.
     pub fn stay(&self) {
-        self.leaving.send_replace(false);
+        self.leaving
+            .send_modify(|leaving| leaving.for_next_process = false);
+    }
+
+    /// The same for the edge of the fleet that leads from now on. What a server may be looking for is shown from
+    /// now on as what is another's.
+    pub async fn leave_to_other_edge(&self) {
+        self.leaving
+            .send_modify(|leaving| leaving.for_other_edge = true);
+        self.settle().await;
+        self.mirror(false).await;
+        self.board.take_all_down().await;
+    }
+
+    /// This edge leads: goes on with what another one has left to it.
+    pub async fn lead(&self) {
+        self.leaving
+            .send_modify(|leaving| leaving.for_other_edge = false);
+        self.show_left().await;
+    }
+
+    async fn settle(&self) {
+        let until = Instant::now() + ACME_LEAVE_WAIT;
+        while self.lock().is_busy() && Instant::now() < until {
+            tokio::time::sleep(ACME_LEAVE_LOOK).await;
+        }
     }
 
     /// Has a host's certificate asked for now, whenever it is due: after a short pause at
@@ -190,25 +230,35 @@ impl AcmeClient {
 
     /// Begins what is due.
     fn look(self: &Arc<Self>) {
-        if *self.leaving.borrow() {
+        if self.leaving.borrow().is_so() {
             return;
         }
         let settings = self.settings.load_full();
         let model = self.control.model();
+        // Of orders that are under way, too: what they would bring is not taken.
+        let unwanted = self.board.unwanted(&model);
+        if !unwanted.is_empty() {
+            let acme = self.clone();
+            tokio::spawn(async move {
+                for host in &unwanted {
+                    acme.board.take_down(host).await;
+                }
+            });
+        }
         let (accounts, orders, windows) = {
             let mut known = self.lock();
             known.keep_hosts_of(&model);
-            let Some(directory) = settings.directory.as_deref() else {
+            let Some(servers) = Servers::of(&settings) else {
                 return;
             };
             if known.hosts.is_empty() {
                 return;
             }
             let now = Instant::now();
-            let directories = [Some(directory), settings.staging.as_deref()];
+            let directories = [Some(servers.directory), servers.staging];
             let accounts = known.due_accounts(directories.into_iter().flatten(), now);
-            let orders = self.due_orders(&mut known, &model, &settings, directory);
-            let windows = match known.account(directory) {
+            let orders = due_orders(&mut known, &model, &settings, servers);
+            let windows = match known.account(servers.directory) {
                 Some(account) => known.due_windows(&model, now, &account),
                 None => Vec::new(),
             };
@@ -229,52 +279,12 @@ impl AcmeClient {
         }
     }
 
-    /// The orders that begin now; they are under way from then on.
-    fn due_orders(
-        &self,
-        known: &mut Known,
-        model: &Model,
-        settings: &Arc<AcmeSettings>,
-        directory: &str,
-    ) -> Vec<Beginning> {
-        let Some(account) = known.account(directory) else {
-            return Vec::new();
-        };
-        let staging = settings.staging.as_deref().map(|url| known.account(url));
-        let mut beginnings = Vec::new();
-        let per_hour = settings.orders_per_hour.max(1);
-        for candidate in known.due(model, now_sec()) {
-            let Candidate {
-                host,
-                chain,
-                zone,
-                left_at,
-            } = candidate;
-            let is_known = chain.is_some() || left_at.is_some();
-            let staging = match (&staging, is_known) {
-                // Nothing is to be found out that is not known.
-                (None, _) | (_, true) => None,
-                (Some(Some(account)), false) => Some(account.clone()),
-                // It waits for the account there.
-                (Some(None), false) => continue,
-            };
-            if !known.begin(model, &host, zone, per_hour) {
-                continue;
-            }
-            beginnings.push(Beginning {
-                host,
-                settings: settings.clone(),
-                staging,
-                account: account.clone(),
-                replaces: chain.as_deref().and_then(renewal_id),
-                left_at,
-            });
-        }
-        beginnings
-    }
-
     async fn find_account(&self, settings: Arc<AcmeSettings>, directory: String, anew: bool) {
-        let found = account(&self.control, &settings, &directory, anew).await;
+        let finding = ASKED_TO_WAIT.scope(Cell::new(None), async {
+            let found = account(&self.control, &settings, &directory, anew).await;
+            (found, ASKED_TO_WAIT.with(Cell::get))
+        });
+        let (found, wait) = finding.await;
         if let Err(error) = &found {
             let why = shortened_acme_error(&error.to_string());
             tracing::error!(
@@ -288,7 +298,8 @@ impl AcmeClient {
             return;
         }
         let found = found.map_err(|error| shortened_acme_error(&error.for_everybody()));
-        self.lock().found_account(&directory, found, Instant::now());
+        let mut known = self.lock();
+        known.found_account(&directory, found, wait, Instant::now());
     }
 
     /// One order, and whatever becomes of it.
@@ -296,22 +307,29 @@ impl AcmeClient {
         let host = beginning.host.clone();
         let settings = beginning.settings.clone();
         let directory = settings.directory.clone().unwrap_or_default();
+        let of = host.clone();
+        let begun = self.change(move |control| control.begin_acme_order(&of));
+        let begun_on = match begun.await {
+            Ok(begun_on) => begun_on,
+            // The host is gone, or wants none any more; nobody was asked.
+            Err(error) => {
+                tracing::warn!(%host, %error, "no certificate is asked for");
+                self.lock().not_begun(&host);
+                return;
+            }
+        };
         let acme = self.clone();
-        let ordering = tokio::spawn(async move { acme.order(beginning).await });
+        let ordering = tokio::spawn(async move { acme.order(beginning, begun_on).await });
         let (error, wait) = match ordering.await {
             Ok(Outcome::Issued) => {
                 tracing::info!(%host, directory, "ACME has brought a certificate");
                 self.lock().ended(&host, true, None);
                 return;
             }
-            Ok(Outcome::NotBegun(error)) => {
-                tracing::warn!(%host, %error, "no certificate is asked for");
-                self.lock().not_begun(&host);
-                return;
-            }
             Ok(Outcome::Left(left)) => {
                 let of = host.clone();
-                let kept = self.change(move |control| control.leave_acme_order(&of, left));
+                let kept =
+                    self.change(move |control| control.leave_acme_order(&of, begun_on, left));
                 match kept.await {
                     Ok(()) => tracing::info!(%host, "an order is left for the next process"),
                     Err(error) => {
@@ -323,13 +341,14 @@ impl AcmeClient {
             }
             Ok(Outcome::Failed(error, of, wait)) => {
                 let mut known = self.lock();
+                let server = of_directory(&settings, of);
                 if error.is_of_account() {
-                    known.account_is_unknown(of_directory(&settings, of));
+                    known.account_is_unknown(server);
                 } else if error.is_of_transport() {
                     // Whoever asks next finds out first whether the server is there.
-                    known.forget_account(of_directory(&settings, of));
+                    known.forget_account(server);
                 }
-                (format!("{of}{error}"), wait)
+                (format!("{of}{error}"), wait.map(|wait| (server, wait)))
             }
             Ok(Outcome::NotTaken(error)) => (
                 format!("what the ACME server has sent is not taken: {error}"),
@@ -340,9 +359,12 @@ impl AcmeClient {
         let error = shortened_acme_error(&error);
         self.board.take_down(&host).await;
         let (why, of) = (error.clone(), host.clone());
-        let noted = self
-            .change(move |control| control.fail_acme_order(&of, &why, wait))
-            .await;
+        let kept = wait.map(|(server, wait)| (server.to_owned(), wait));
+        let noted = self.change(move |control| {
+            let wait = kept.as_ref().map(|(server, wait)| (&**server, *wait));
+            control.fail_acme_order(&of, begun_on, &why, wait)
+        });
+        let noted = noted.await;
         if let Err(error) = noted {
             tracing::debug!(%host, %error, "why there is no certificate is not kept");
         }
@@ -374,7 +396,7 @@ impl AcmeClient {
         })
     }
 
-    async fn order(&self, beginning: Beginning) -> Outcome {
+    async fn order(&self, beginning: Beginning, begun_on: Moment) -> Outcome {
         let Beginning {
             host,
             settings,
@@ -383,15 +405,9 @@ impl AcmeClient {
             replaces,
             left_at,
         } = beginning;
-        let of = host.clone();
-        if let Err(error) = self
-            .change(move |control| control.begin_acme_order(&of))
-            .await
-        {
-            return Outcome::NotBegun(error);
-        }
         let wish = |replaces, left_at| Wish {
             name: &host,
+            begun_on,
             kind: settings.challenge,
             replaces,
             left_at,
@@ -452,6 +468,45 @@ impl AcmeClient {
     }
 }
 
+/// The orders that begin now; they are under way from then on.
+fn due_orders(
+    known: &mut Known,
+    model: &Model,
+    settings: &Arc<AcmeSettings>,
+    servers: Servers<'_>,
+) -> Vec<Beginning> {
+    let Some(account) = known.account(servers.directory) else {
+        return Vec::new();
+    };
+    let staging = servers.staging.and_then(|url| known.account(url));
+    let mut beginnings = Vec::new();
+    let per_hour = settings.orders_per_hour.max(1);
+    for candidate in known.due(model, servers, now_sec()) {
+        let Candidate {
+            host,
+            chain,
+            tried_first,
+            zone,
+            left_at,
+        } = candidate;
+        let staging = staging.clone().filter(|_| tried_first);
+        // It waits for the account there.
+        let waits = tried_first && staging.is_none();
+        if waits || !known.begin(model, &host, zone, per_hour) {
+            continue;
+        }
+        beginnings.push(Beginning {
+            host,
+            settings: settings.clone(),
+            staging,
+            account: account.clone(),
+            replaces: chain.as_deref().and_then(renewal_id),
+            left_at,
+        });
+    }
+    beginnings
+}
+
 /// What stands in front of errors of the other server.
 const AT_STAGING: &str = "at acme.staging: ";
 
@@ -462,4 +517,81 @@ fn of_directory<'s>(settings: &'s AcmeSettings, of: &str) -> &'s str {
         &settings.directory
     };
     url.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::{AcmeProof, HostPatch, NewHost, OriginSpec};
+    use snapshot::Published;
+    use snapshot::challenges::HTTP_PATH;
+    use vocabulary::settings::{ClientSettings, MtlsMode};
+
+    #[tokio::test]
+    async fn what_is_left_is_shown_by_whoever_is_to_and_not_when_nobody_wants_it() {
+        let directory = fixtures::Directory::new();
+        let published = Arc::<Published>::default();
+        let control = Control::open(&directory.path().join("s"), published.clone()).unwrap();
+        let zone = control.create_zone("a.test").unwrap().id;
+        let name = HostName::parse("h.a.test").unwrap();
+        let new = NewHost {
+            name: name.clone(),
+            origin: OriginSpec {
+                url: "http://127.0.0.1:9".into(),
+                ..OriginSpec::default()
+            },
+            mtls: Some(MtlsMode::Off),
+            client: ClientSettings::default(),
+            tls_min_version: None,
+            request_body_max: None,
+            acme: true,
+            certificate: None,
+            other_certificate: None,
+        };
+        control.create_host(zone, new).unwrap();
+        let begun_on = control.begin_acme_order(&name).unwrap();
+        let left = LeftOrder {
+            url: Some("https://acme.test/order/1".into()),
+            proof: Some(AcmeProof {
+                challenge: AcmeChallenge::Http01,
+                token: "t0ken".into(),
+                key_authorization: "t0ken.print".into(),
+            }),
+        };
+        control.leave_acme_order(&name, begun_on, left).unwrap();
+        let is_shown = || {
+            let challenges = published.load().challenges.clone();
+            challenges
+                .answer(name.as_str(), &format!("{HTTP_PATH}t0ken"))
+                .is_some()
+        };
+        let settings = AcmeSettings {
+            // Nobody is there.
+            directory: Some("https://127.0.0.1:9/dir".into()),
+            ..AcmeSettings::default()
+        };
+        let acme = AcmeClient::new(control.clone(), settings);
+        assert!(!is_shown());
+        acme.lead().await;
+        assert!(is_shown() && acme.board.shows(&name));
+        acme.leave_to_other_edge().await;
+        assert!(is_shown() && !acme.board.shows(&name), "as the other's");
+        // No order begins here.
+        acme.look();
+        assert!(acme.lock().hosts.is_empty());
+        acme.lead().await;
+        assert!(is_shown() && acme.board.shows(&name));
+        acme.look();
+        assert!(acme.board.unwanted(&control.model()).is_empty());
+        let patch = HostPatch {
+            acme: Some(false),
+            ..HostPatch::default()
+        };
+        control.update_host(&name, patch).unwrap();
+        acme.mirror(true).await;
+        acme.look();
+        while acme.board.shows(&name) || is_shown() {
+            tokio::time::sleep(ACME_LEAVE_LOOK).await;
+        }
+    }
 }

@@ -14,13 +14,14 @@ use instant_acme::{
 };
 use tokio::sync::watch;
 
+use super::Leaving;
 use super::challenges::{Board, ShowError};
 use super::client::{ASKED_TO_WAIT, RequestError};
 use super::keys::Request;
 use crate::limits::{
     ACME_AUTHORIZATIONS_MAX, ACME_ORDER_TIMEOUT, ACME_POLL_FIRST, ACME_STEP_TIMEOUT,
 };
-use control::{AcmeProof, LeftOrder, Secret};
+use control::{AcmeProof, LeftOrder, Moment, Secret};
 use vocabulary::hostname::HostName;
 use vocabulary::settings::AcmeChallenge;
 
@@ -40,12 +41,14 @@ pub(super) struct Issued {
 /// What is ordered.
 pub(super) struct Wish<'w> {
     pub(super) name: &'w HostName,
+    /// When, as the store has it.
+    pub(super) begun_on: Moment,
     pub(super) kind: AcmeChallenge,
     pub(super) replaces: Option<CertificateIdentifier<'static>>,
     /// Where the server has an order for it that another process has begun.
     pub(super) left_at: Option<String>,
     /// Becomes true when the next process is to go on with it.
-    pub(super) leaving: watch::Receiver<bool>,
+    pub(super) leaving: watch::Receiver<Leaving>,
 }
 
 /// Why an order brought no certificate.
@@ -148,7 +151,7 @@ async fn steps(account: &Account, mut wish: Wish<'_>, board: &Board) -> Result<I
     let mut leaving = wish.leaving.clone();
     let mut order = tokio::select! {
         biased;
-        _ = leaving.wait_for(|leaving| *leaving) => {
+        _ = leaving.wait_for(|leaving| leaving.is_so()) => {
             return Err(OrderError::Left(LeftOrder {
                 url: progress.url.into_inner(),
                 proof: progress.proof.into_inner(),
@@ -185,7 +188,7 @@ async fn ready(
         return Err(OrderError::Authorizations(count));
     }
     if order.state().status == OrderStatus::Pending {
-        prove(&mut order, name, kind, board, progress).await?;
+        prove(&mut order, wish, board, progress).await?;
         let ready = order.poll_ready(&patience()).await;
         if !matches!(ready, Ok(OrderStatus::Ready)) {
             return Err(match refusal(&mut order, name, kind).await {
@@ -249,11 +252,11 @@ fn is_about_replacing(error: &Error) -> bool {
 /// Shows what the server wants to see, and tells it to look.
 async fn prove(
     order: &mut Order,
-    name: &HostName,
-    kind: AcmeChallenge,
+    wish: &Wish<'_>,
     board: &Board,
     progress: &Progress,
 ) -> Result<(), OrderError> {
+    let (name, kind) = (wish.name, wish.kind);
     let wanted = challenge_type(kind);
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -284,7 +287,7 @@ async fn prove(
             token: challenge.token.clone(),
             key_authorization: challenge.key_authorization().as_str().to_owned(),
         };
-        board.show(name, &proof).await?;
+        board.show(name, wish.begun_on, &proof).await?;
         // Of several the first: an order of one name has one.
         let _known = progress.proof.set(proof);
         // Whoever has begun the order may have told it.

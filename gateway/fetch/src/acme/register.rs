@@ -13,7 +13,7 @@ use boring::hash::hmac_sha256;
 use boring::pkey::{PKey, Private};
 use boring::sha::sha256;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use instant_acme::{BodyWrapper, Error, Problem};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -40,6 +40,12 @@ pub(super) enum RegisterError {
     /// The key cannot sign.
     #[error("the account's key cannot be used: {0}")]
     Key(#[from] ErrorStack),
+    /// It has not done it, and says nothing that could be read of why.
+    #[error("the ACME server answers {status} when it is asked for {what}")]
+    Status {
+        what: &'static str,
+        status: StatusCode,
+    },
     /// What it says is no directory, no nonce, or no account.
     #[error("the ACME server's answer has no {0}")]
     Lacks(&'static str),
@@ -68,27 +74,50 @@ pub(super) async fn register(
 ) -> Result<String, RegisterError> {
     let key = PKey::private_key_from_pkcs8(key.reveal())?.ec_key()?;
     let asked = ask(client, Method::GET, directory, None).await?;
+    check(&asked, "its directory")?;
     let found: Directory =
         serde_json::from_slice(asked.body()).map_err(|_other| RegisterError::Lacks("directory"))?;
     let answer = ask(client, Method::HEAD, &found.new_nonce, None).await?;
+    check(&answer, "a nonce")?;
     let mut nonce = nonce_in(answer.headers());
     for _ in 0..ACME_NONCES {
         let fresh = nonce.take().ok_or(RegisterError::Lacks("nonce"))?;
         let request = new_account(&key, &found.new_account, &fresh, contact, binding)?;
         let answer = ask(client, Method::POST, &found.new_account, Some(request)).await?;
-        if answer.status().is_success() {
-            let url = answer.headers().get(header::LOCATION);
-            let url = url.and_then(|url| url.to_str().ok()).map(str::to_owned);
-            return url.ok_or(RegisterError::Lacks("URL of an account"));
-        }
-        let problem: Problem = serde_json::from_slice(answer.body())
-            .map_err(|_other| RegisterError::Lacks("account, nor a reason"))?;
-        if problem.r#type.as_deref() != Some(BAD_NONCE) {
-            return Err(Error::Api(problem).into());
+        match check(&answer, "an account") {
+            Ok(()) => return account_in(answer.headers()),
+            Err(RegisterError::Server(Error::Api(problem)))
+                if problem.r#type.as_deref() == Some(BAD_NONCE) => {}
+            Err(error) => return Err(error),
         }
         nonce = nonce_in(answer.headers());
     }
     Err(RegisterError::Lacks("nonce that it takes"))
+}
+
+/// Whether it has done what it was asked for: nothing is read in an answer before that is known.
+fn check(answer: &Response<Bytes>, what: &'static str) -> Result<(), RegisterError> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let read = serde_json::from_slice::<Problem>(answer.body()).ok();
+    // A page of a proxy in front may be JSON, too.
+    let problem = read.filter(|problem| problem.r#type.is_some() || problem.detail.is_some());
+    Err(match problem {
+        Some(problem) => Error::Api(problem).into(),
+        None => RegisterError::Status { what, status },
+    })
+}
+
+/// The URL of the account that was made or found (RFC 8555 §7.3). An empty one would be taken for none at the
+/// next start.
+fn account_in(headers: &HeaderMap) -> Result<String, RegisterError> {
+    let url = headers.get(header::LOCATION);
+    let url = url.and_then(|url| url.to_str().ok()).map(str::trim);
+    let url = url.filter(|url| !url.is_empty());
+    let url = url.ok_or(RegisterError::Lacks("URL of the account in `Location`"))?;
+    Ok(url.to_owned())
 }
 
 async fn ask(
@@ -171,4 +200,50 @@ fn signed(
 
 fn encoded(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_status_of_an_answer_counts_before_what_is_in_it() {
+        let directory = r#"{ "newNonce": "https://a.test/n", "newAccount": "https://a.test/a" }"#;
+        let problem = r#"{ "type": "urn:ietf:params:acme:error:rateLimited", "detail": "slower" }"#;
+        for (status, body, says) in [
+            (200, directory, None),
+            (201, "", None),
+            (503, directory, Some("answers 503")),
+            (502, "<html>bad gateway</html>", Some("answers 502")),
+            (404, "{}", Some("answers 404")),
+            (301, "", Some("answers 301")),
+            (429, problem, Some("slower")),
+        ] {
+            let answer = Response::builder().status(status);
+            let answer = answer.body(Bytes::from_static(body.as_bytes())).unwrap();
+            let told = check(&answer, "its directory").map_err(|error| error.to_string());
+            match (told, says) {
+                (Ok(()), None) => {}
+                (Err(told), Some(says)) => assert!(told.contains(says), "{status}: {told}"),
+                (told, _) => panic!("{status}: {told:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_without_a_url_is_none() {
+        let mut headers = HeaderMap::new();
+        for url in [None, Some(""), Some("  ")] {
+            if let Some(url) = url {
+                headers.insert(header::LOCATION, HeaderValue::from_static(url));
+            }
+            let why = account_in(&headers).unwrap_err().to_string();
+            assert!(why.contains("`Location`"), "{url:?}: {why}");
+        }
+        let url = "https://acme.test/account/1";
+        headers.insert(header::LOCATION, HeaderValue::from_static(url));
+        assert_eq!(account_in(&headers).unwrap(), url);
+    }
 }

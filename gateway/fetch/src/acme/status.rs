@@ -1,6 +1,7 @@
 //! How it stands with the certificates of hosts, for people and metrics.
 
 use super::AcmeClient;
+use super::known::Servers;
 use control::{HostRecord, Model, Moment};
 use vocabulary::clock::now_sec;
 
@@ -60,11 +61,12 @@ impl AcmeClient {
         let known = self.lock();
         let nothing = super::known::KnownHost::default();
         let of_host = known.hosts.get(&host.name).unwrap_or(&nothing);
-        let situation = of_host.situation(model, host, now);
+        let servers = Servers::of(&settings);
+        let situation = of_host.situation(model, host, servers, now);
         let order = model.acme_orders.get(&host.name);
         let failures = order.map_or(0, |order| order.failures);
         let is_left = order.is_some_and(|order| order.left.is_some());
-        let due = of_host.due_sec(model, host, now);
+        let due = of_host.due_sec(model, host, servers, now);
         let ended_in_between = "the gateway ended before the order did";
         let failed =
             order.filter(|order| order.failures > 0 && !of_host.is_under_way() && !is_left);
