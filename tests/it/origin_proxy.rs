@@ -1,11 +1,19 @@
 //! The PROXY protocol towards origins: each connection says who its client is, and is that client's
 //! alone. nginx and HAProxy understand it.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tests::client::body;
 use tests::gateway::new_address;
 use tests::origin::read_head;
 use tests::tool::has;
@@ -145,17 +153,90 @@ async fn all_that_clients_leave_idle_is_bounded_like_the_connections_of_one_orig
         assert_eq!(client.get("/").await.unwrap().text(), number.to_string());
         clients.push(client);
     }
-    wait::until("four connections to be left", || {
-        let metrics = gateway.admin.get("/metrics").body;
-        let line = |line: &str| {
-            line.starts_with("postern_origin_connections_open{") && line.ends_with(" 4")
-        };
-        metrics.lines().any(line).then_some(())
-    });
+    are_left(&gateway, 4);
     // Those that were used last.
     assert_eq!(clients[11].get("/").await.unwrap().text(), "11");
     assert_eq!(clients[8].get("/").await.unwrap().text(), "8");
     assert_eq!(clients[0].get("/").await.unwrap().text(), "12");
+}
+
+/// The number of origin connections that are open in the end.
+fn are_left(gateway: &Gateway, count: usize) {
+    wait::until("so many connections to be left", || {
+        let metrics = gateway.admin.get("/metrics").body;
+        let line = |line: &str| {
+            line.starts_with("postern_origin_connections_open{")
+                && line.ends_with(&format!(" {count}"))
+        };
+        metrics.lines().any(line).then_some(())
+    });
+}
+
+/// Answers over HTTP/2 with how many connections there were before.
+fn over_http2() -> Origin {
+    Origin::raw(move |mut stream, number| async move {
+        let mut start = [0; 16];
+        stream.read_exact(&mut start).await.unwrap();
+        let mut rest = vec![0; usize::from(u16::from_be_bytes([start[14], start[15]]))];
+        stream.read_exact(&mut rest).await.unwrap();
+        let answer = service_fn(move |_request| async move {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(number.to_string())))
+        });
+        let builder = http2::Builder::new(TokioExecutor::new());
+        drop(builder.serve_connection(TokioIo::new(stream), answer).await);
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_holds_over_http2() {
+    let origin = over_http2();
+    let mut spec = spec(&origin.url());
+    spec["protocol"] = json!("http2");
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .set("limit.origin_idle", "4")
+        .host_with(HOST, "off", &spec)
+        .start();
+    let mut clients = Vec::new();
+    for number in 0..12 {
+        let mut client = gateway.client(HOST).http1().await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(client.get("/").await.unwrap().text(), number.to_string());
+        }
+        clients.push(client);
+    }
+    are_left(&gateway, 4);
+    // Those that were used last.
+    assert_eq!(clients[11].get("/").await.unwrap().text(), "11");
+    assert_eq!(clients[8].get("/").await.unwrap().text(), "8");
+    assert_eq!(clients[0].get("/").await.unwrap().text(), "12");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_a_proxy_knows_by_one_address_share_none() {
+    let (origin, heard) = listening();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .set("proxy.trusted", "127.0.0.0/8")
+        .host_with(HOST, "off", &spec(&origin.url()))
+        .start();
+    let mut clients = Vec::new();
+    for number in 0..3 {
+        let mut client = gateway.client(HOST).http1().await.unwrap();
+        for _ in 0..2 {
+            let request = Request::get("/")
+                .header("host", HOST)
+                .header("x-forwarded-for", "203.0.113.7");
+            let request = request.body(body("")).unwrap();
+            let answer = client.send(request).await.unwrap();
+            assert_eq!(answer.text(), number.to_string());
+        }
+        clients.push(client);
+    }
+    let heard = heard.lock().unwrap();
+    let told = heard.iter().filter_map(|one| one.2);
+    let told: Vec<String> = told.map(|one| one.ip().to_string()).collect();
+    assert_eq!(told, ["203.0.113.7"; 3]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

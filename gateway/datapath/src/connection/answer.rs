@@ -240,7 +240,7 @@ async fn respond(
     }
     let pool = &connection.local.pool;
     let header = group.first().proxy_protocol;
-    let header = header.then(|| introduction(connection, &standing));
+    let header = header.then(|| (introduction(connection, &standing), connection.number));
     let apart = (key, client_of(&standing), header);
     let destination = Destination::new(group, routed, apart, pool, clock::now());
     let origin = destination.origin();

@@ -72,6 +72,8 @@ pub struct Local {
     parked: Cell<usize>,
     /// Connections that went quiet or ended since [`Local::take_quieted`] last answered.
     quieted: Cell<usize>,
+    /// Connections that have begun.
+    numbered: Cell<u64>,
 }
 
 impl Local {
@@ -90,7 +92,15 @@ impl Local {
             busy: Cell::new(0),
             parked: Cell::new(0),
             quieted: Cell::new(0),
+            numbered: Cell::new(0),
         }
+    }
+
+    /// Tells a connection from all others of this worker.
+    pub(super) fn next_number(&self) -> u64 {
+        let number = self.numbered.get() + 1;
+        self.numbered.set(number);
+        number
     }
 
     /// How lines of the access log are written now.

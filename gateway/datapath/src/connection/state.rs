@@ -37,6 +37,8 @@ pub(super) struct Ends {
 /// A connection that serves requests.
 pub(super) struct Connection {
     pub(super) local: Rc<Local>,
+    /// No other connection of the worker has it, before or after.
+    pub(super) number: u64,
     /// As they were when it began. Shared: a copy would be a tenth of an idle connection's memory.
     pub(super) tunables: Arc<Tunables>,
     pub(super) resumed: bool,
@@ -98,6 +100,7 @@ impl Connection {
             },
         };
         Rc::new(Self {
+            number: local.next_number(),
             local,
             tunables,
             resumed: established.resumed,

@@ -30,6 +30,7 @@
 //! | `wait` | patience with what stands still |
 //! | `upgrade` | relays a request that asks for a WebSocket |
 //! | `websocket` | what a WebSocket is over one protocol and over the other |
+//! | `telling` | what the operator is told of origins |
 //! | `tunnel` | the tunnel that a request becomes |
 //! | `stream_end` | an HTTP/2 stream as the end of a tunnel |
 #![forbid(unsafe_code)]
@@ -57,6 +58,7 @@ mod repeat;
 pub mod request_id;
 pub mod spare_maps;
 pub mod stream_end;
+mod telling;
 pub mod tunnel;
 pub mod upgrade;
 pub mod upstream;

@@ -3,7 +3,7 @@
 //! Owns the start of such a connection and the task that drives it, the account of its streams, and the
 //! wait for one that is being opened. Does not connect and does not keep connections (`upstream`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::connect::OriginStream;
 use super::exclusive::Open;
-use super::upstream::HeadBounds;
+use super::upstream::{HeadBounds, Own, Pool};
 use crate::clock;
 use crate::limits::{H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM};
 
@@ -91,6 +91,8 @@ pub(super) async fn start(
         refused_at: Cell::new(None),
         retired: Cell::new(false),
         idle_since: Cell::new(clock::now()),
+        owned: OnceCell::new(),
+        own: RefCell::default(),
     };
     // If it has ended, this says why.
     connection.ready()?;
@@ -110,6 +112,10 @@ pub(super) struct Multiplexed {
     retired: Cell<bool>,
     /// Since when it has no stream.
     idle_since: Cell<Instant>,
+    /// It is for one client alone: who bounds how many of an origin's are idle, and that origin.
+    owned: OnceCell<(Weak<Pool>, u64)>,
+    /// It is counted as idle among these.
+    own: RefCell<Option<Own>>,
 }
 
 impl Multiplexed {
@@ -136,6 +142,30 @@ impl Multiplexed {
         let origins = self.driven.streams_max.get();
         let refused_at = self.refused_at.get().unwrap_or(usize::MAX);
         self.streams.get() < origins.min(refused_at).min(H2_ORIGIN_STREAMS_MAX)
+    }
+
+    /// It is for one client alone.
+    pub(super) fn belongs_to_client(&self, pool: &Rc<Pool>, origin: u64) {
+        // It is said once, before its first request.
+        drop(self.owned.set((Rc::downgrade(pool), origin)));
+    }
+
+    /// Since when it is idle, where it counts among those.
+    pub(super) fn idle_since_of(&self, counts: impl Fn(&Own) -> bool) -> Option<Instant> {
+        let is_one = self.own.borrow().as_ref().is_some_and(counts);
+        is_one.then(|| self.idle_since.get())
+    }
+
+    fn becomes_idle(&self) {
+        self.refused_at.set(None);
+        self.idle_since.set(clock::now());
+        let Some((pool, origin)) = self.owned.get() else {
+            return;
+        };
+        if let Some(pool) = pool.upgrade() {
+            self.own.replace(Some(pool.own(*origin)));
+            pool.bound_own(*origin);
+        }
     }
 
     /// Requests on it.
@@ -178,6 +208,7 @@ pub(super) struct Stream(Rc<Multiplexed>);
 impl Stream {
     pub(super) fn on(connection: &Rc<Multiplexed>) -> Rc<Self> {
         connection.streams.set(connection.streams.get() + 1);
+        drop(connection.own.take());
         Rc::new(Self(connection.clone()))
     }
 
@@ -209,8 +240,7 @@ impl Drop for Stream {
         let left = self.0.streams.get().saturating_sub(1);
         self.0.streams.set(left);
         if left == 0 {
-            self.0.refused_at.set(None);
-            self.0.idle_since.set(clock::now());
+            self.0.becomes_idle();
         }
     }
 }

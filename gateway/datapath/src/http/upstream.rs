@@ -20,10 +20,12 @@ use super::exclusive::{Exclusive, Open};
 use super::multiplexed::{self, Multiplexed, Opening, Stream};
 use super::queue::{Gated, at_the_gate};
 use super::repeat::Budget;
+pub use super::telling::Telling;
+use super::telling::Told;
 use crate::clock;
 use crate::limits::{
     H2_HEADER_LIST_MARGIN, H2_ORIGIN_STREAMS_MAX, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM,
-    ORIGIN_OF_CLIENT_IDLE, ORIGIN_TOLD_EVERY, YIELD_INTERVAL,
+    ORIGIN_OF_CLIENT_IDLE, YIELD_INTERVAL,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
@@ -104,49 +106,6 @@ impl HeadBounds {
     }
 }
 
-/// What the operator is told of an origin. Of one there is no less to say because there was something
-/// to say of the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Telling {
-    /// It does not answer.
-    Fails,
-    /// It has as much at once as it may have.
-    Full,
-}
-
-/// When something was told last, and how often it was not since.
-#[derive(Debug, Default)]
-struct Told {
-    last: Option<Instant>,
-    untold: u64,
-}
-
-impl Told {
-    fn is_recent(&self, now: Instant) -> bool {
-        let since = self.last.map(|last| now.duration_since(last));
-        since.is_some_and(|since| since < ORIGIN_TOLD_EVERY)
-    }
-
-    fn tell(&mut self, now: Instant) -> Option<u64> {
-        if self.is_recent(now) {
-            self.untold += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.untold))
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        if !self.is_recent(now) {
-            self.last = None;
-        }
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.last.is_none() && self.untold == 0
-    }
-}
-
 /// What is known of one origin and kept for it.
 #[derive(Default)]
 struct Kept {
@@ -184,7 +143,7 @@ struct Idle {
 }
 
 /// Counts a connection that is one client's as idle, for as long as this lives.
-struct Own(Rc<Cell<usize>>);
+pub(super) struct Own(Rc<Cell<usize>>);
 
 impl Own {
     fn new(count: &Rc<Cell<usize>>) -> Self {
@@ -270,7 +229,7 @@ impl Loan {
             connection.close();
         }
         if let Some(origin) = self.own_of {
-            self.pool.bound_own(origin, idle_max);
+            self.pool.bound_own(origin);
         }
     }
 }
@@ -404,7 +363,7 @@ impl Pool {
     }
 
     /// One more connection of a client's own is idle.
-    fn own(&self, origin: u64) -> Own {
+    pub(super) fn own(&self, origin: u64) -> Own {
         let mut own_idle = self.own_idle.borrow_mut();
         Own::new(own_idle.entry(origin).or_default())
     }
@@ -412,29 +371,43 @@ impl Pool {
     /// Lets go of clients' own connections that have been idle longest, where an origin has more than so
     /// many: each of them has a place of its own in the pool, which nobody but its client takes it
     /// from. Of a few more than need be, so that not every request has to look for one.
-    fn bound_own(&self, origin: u64, idle_max: usize) {
+    pub(super) fn bound_own(&self, origin: u64) {
+        let idle_max = self.bounds.get().idle_max;
         let count = self.own_idle.borrow().get(&origin).cloned();
         let Some(count) = count.filter(|count| count.get() > idle_max) else {
             return;
         };
         let beyond = count.get() - (idle_max - idle_max / 8);
-        let mut let_go = Vec::new();
-        let mut origins = self.origins.borrow_mut();
+        let (mut let_go, mut let_go_http2) = (Vec::new(), Vec::new());
+        // A stream may end wherever it is dropped; the next one that does looks again.
+        let Ok(mut origins) = self.origins.try_borrow_mut() else {
+            return;
+        };
         let same = |own: &Own| Rc::ptr_eq(&own.0, &count);
-        let is_one = |idle: &&Idle| idle.own.as_ref().is_some_and(same);
-        let all = origins.values().flat_map(|kept| &kept.idle);
-        let mut since: Vec<_> = all.filter(is_one).map(|idle| idle.since).collect();
+        let since_of = |idle: &Idle| idle.own.as_ref().is_some_and(same).then_some(idle.since);
+        let since_of_http2 = |one: &Multiplexed| one.idle_since_of(same);
+        let mut since: Vec<_> = origins
+            .values()
+            .flat_map(|kept| {
+                let http2 = kept.http2.iter().filter_map(|one| since_of_http2(one));
+                kept.idle.iter().filter_map(since_of).chain(http2)
+            })
+            .collect();
         since.sort_unstable();
         if let Some(last) = beyond.checked_sub(1).and_then(|last| since.get(last)) {
+            let is_old = |since: Option<Instant>| since.is_some_and(|since| since <= *last);
             for kept in origins.values_mut() {
-                let is_old = |idle: &mut Idle| is_one(&&*idle) && idle.since <= *last;
-                let_go.extend(kept.idle.extract_if(.., is_old));
+                let_go.extend(kept.idle.extract_if(.., |idle| is_old(since_of(idle))));
+                let http2 = &mut kept.http2;
+                let_go_http2.extend(http2.extract_if(.., |one| is_old(since_of_http2(one))));
             }
         }
         drop(origins);
         for idle in let_go {
             idle.connection.close();
         }
+        // The task that drives it says goodbye when nobody holds it any more.
+        drop(let_go_http2);
     }
 
     /// As long as connections wait for a request of which an origin takes no more than so many: lets go
@@ -642,6 +615,9 @@ impl Pool {
             if shared.is_limited() {
                 self.yield_soon();
             }
+            if origin.introduction.is_some() {
+                shared.belongs_to_client(self, origin.key);
+            }
             let stream = Stream::on(&shared);
             self.of(key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
@@ -668,6 +644,7 @@ const _: () =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ORIGIN_TOLD_EVERY;
 
     #[test]
     fn of_an_origin_that_does_not_answer_there_is_a_line_now_and_then() {

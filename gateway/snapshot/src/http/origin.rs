@@ -102,10 +102,11 @@ impl Origin {
         self.introduction.as_ref().map_or(self.key, |one| one.key)
     }
 
-    /// The same for the client that this header speaks of.
+    /// The same for the client that this header speaks of, and whose connection has this number: a header says
+    /// the same of two clients that a balancer knows by one address.
     #[must_use]
-    pub fn introducing(&self, header: &[u8]) -> Self {
-        let key = KEYS.hash_one((self.key, header));
+    pub fn introducing(&self, header: &[u8], connection: u64) -> Self {
+        let key = KEYS.hash_one((self.key, header, connection));
         let header = header.into();
         Self {
             introduction: Some(Arc::new(Introduction { key, header })),

@@ -18,6 +18,9 @@ use snapshot::origins::state::OpenRequest;
 use snapshot::origins::{Failure, OriginGroup, Times};
 use snapshot::phases::Routed;
 
+/// What a connection begins with that is one client's, and the number of that client's own connection.
+type Introduced = (Box<[u8]>, u64);
+
 /// Where one request goes: an address of an origin, and others when that fails.
 pub struct Destination<'h> {
     group: &'h Arc<OriginGroup>,
@@ -29,8 +32,8 @@ pub struct Destination<'h> {
     client: u64,
     /// How long it has waited for a connection that may be opened: no time of its address's.
     waited: Cell<Duration>,
-    /// What connections to it begin with, where they are each one client's.
-    introduction: Option<Box<[u8]>>,
+    /// Where connections to it are each one client's.
+    introduction: Option<Introduced>,
     /// The worker's.
     pool: Rc<Pool>,
     /// A bit for each address that it was at.
@@ -49,7 +52,7 @@ impl<'h> Destination<'h> {
     pub fn new(
         group: &'h Arc<OriginGroup>,
         routed: Routed<'h>,
-        (key, client, introduction): (Option<u64>, u64, Option<Box<[u8]>>),
+        (key, client, introduction): (Option<u64>, u64, Option<Introduced>),
         pool: &Rc<Pool>,
         now: Instant,
     ) -> Self {
@@ -80,7 +83,7 @@ impl<'h> Destination<'h> {
     fn goes_to(&self, origin: &Arc<Origin>) {
         let origin = self.routed.by(origin);
         self.origin.replace(match &self.introduction {
-            Some(header) => Arc::new(origin.introducing(header)),
+            Some((header, connection)) => Arc::new(origin.introducing(header, *connection)),
             None => origin,
         });
     }
