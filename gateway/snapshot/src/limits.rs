@@ -53,5 +53,5 @@ pub const ADDRESSES_MAX: usize = 64;
 /// Largest weight of an address: one in a hundred requests for the smallest beside it.
 pub const ADDRESS_WEIGHT_MAX: u16 = 100;
 /// Requests of an origin that may wait for their turn, or for a connection: who leaves looks at each of
-/// them. More would wait for longer than anybody does; some 30 KiB for each origin with so many.
+/// them. More would wait for longer than anybody does; some 50 KiB for each origin with so many.
 pub const ORIGIN_QUEUE_MAX: u32 = 500;

@@ -236,7 +236,7 @@ impl Parts {
         for group in changed.chain(left_out(&self.zone_origins, &before.zone_origins)) {
             for limit in group.limits() {
                 there.insert(Arc::as_ptr(&limit.gate));
-                limit.gate.allow(limit.max);
+                limit.gate.allow(limit.max, limit.queue);
             }
         }
         let left = left_out(&before.origins, &self.origins);
@@ -244,7 +244,7 @@ impl Parts {
             let limits = group.limits();
             for limit in limits.filter(|one| !there.contains(&Arc::as_ptr(&one.gate))) {
                 // Who waits there is bound by nothing any more.
-                limit.gate.allow(u32::MAX);
+                limit.gate.allow(u32::MAX, limit.queue);
             }
         }
     }

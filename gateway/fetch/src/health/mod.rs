@@ -23,7 +23,7 @@ use snapshot::http::origin::Origin;
 use snapshot::origins::state::Health;
 use snapshot::origins::{Address, Failure, HealthCheck, OriginGroup};
 
-/// An address, by the ids of its origin and of its connections.
+/// An address, by the id of its origin and its place among that one's.
 type Key = (u64, u64);
 
 /// Why an address gets no requests.
@@ -237,7 +237,7 @@ impl Known {
 }
 
 fn key(group: &OriginGroup, address: &Address) -> Key {
-    (group.state.id, address.origin.key)
+    (group.state.id, address.hash)
 }
 
 /// Nothing checks the address any more: what checks have said of it means nothing.

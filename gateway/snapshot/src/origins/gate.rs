@@ -11,12 +11,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
+
+use crate::limits::ORIGIN_QUEUE_MAX;
 
 /// Nobody has the place.
 const FREE: u64 = 0;
@@ -29,11 +31,18 @@ const GIVES_WAY: u64 = 3;
 /// The first turn; anything less is one of the above.
 const FIRST_TURN: u64 = 4;
 
+/// Places that a queue grows by.
+const SEGMENT: usize = 64;
+/// Twice as many places as the longest queue has: see [`Gate::places`].
+const SEGMENTS_MAX: usize = (2 * ORIGIN_QUEUE_MAX as usize).div_ceil(SEGMENT);
+
 /// How many of an origin's may be at once.
 #[derive(Debug)]
 pub struct Limit {
     /// So many. The gate lets in as many once the snapshot is published: [`Gate::allow`].
     pub max: u32,
+    /// So many may wait beyond that, likewise.
+    pub queue: u32,
     /// Who is inside, and who waits.
     pub gate: Arc<Gate>,
 }
@@ -45,13 +54,14 @@ pub struct Gate {
     max: AtomicU32,
     inside: AtomicU32,
     waiting: AtomicU32,
-    /// So many may wait.
-    length: u32,
+    /// So many may wait, by the configuration of now. Who waits already stays.
+    length: AtomicU32,
     turns: AtomicU64,
     /// The round in which somebody was let in last.
     round: AtomicU64,
-    /// Twice as many as may wait: who gave way has his place until he has seen it.
-    places: Box<[Place]>,
+    /// Twice as many as may ever have waited: who gave way has his place until he has seen it. They are made
+    /// from the first on, and stay: a queue that grows is the same one.
+    segments: [OnceLock<Box<[Place; SEGMENT]>>; SEGMENTS_MAX],
     /// In all: who waited, who was refused, and for how long who was let in had waited.
     queued: AtomicU64,
     refused: AtomicU64,
@@ -115,38 +125,49 @@ impl Gate {
     /// A gate that lets so many in, with a queue of this length.
     #[must_use]
     pub fn new(max: u32, length: u32) -> Arc<Self> {
-        let places = (0..2 * length).map(|_| Place::default());
-        Arc::new(Self {
+        let gate = Self {
             max: AtomicU32::new(max),
             inside: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
-            length,
+            length: AtomicU32::new(0),
             turns: AtomicU64::new(FIRST_TURN),
             round: AtomicU64::new(0),
-            places: places.collect(),
+            segments: [const { OnceLock::new() }; SEGMENTS_MAX],
             queued: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             waited_usec: AtomicU64::new(0),
-        })
+        };
+        gate.queue_up_to(length);
+        Arc::new(gate)
     }
 
-    /// Lets so many in from now on, those among them who wait already. Who is inside stays.
-    pub fn allow(&self, max: u32) {
+    /// Lets so many in from now on, those among them who wait already, and so many wait. Who is inside stays,
+    /// and who waits.
+    pub fn allow(&self, max: u32, length: u32) {
+        self.queue_up_to(length);
         if self.max.swap(max, SeqCst) != max {
             self.let_in();
         }
+    }
+
+    /// There are places before anybody is told to take one.
+    fn queue_up_to(&self, length: u32) {
+        let wanted = (2 * length.min(ORIGIN_QUEUE_MAX) as usize).div_ceil(SEGMENT);
+        for segment in self.segments.iter().take(wanted) {
+            segment.get_or_init(|| Box::new(std::array::from_fn(|_| Place::default())));
+        }
+        self.length.store(length.min(ORIGIN_QUEUE_MAX), SeqCst);
+    }
+
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        let segments = self.segments.iter().map_while(OnceLock::get);
+        segments.flat_map(|segment| segment.iter())
     }
 
     /// Whether one more would have to wait.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.inside.load(Relaxed) >= self.max.load(Relaxed)
-    }
-
-    /// How many may wait.
-    #[must_use]
-    pub fn length(&self) -> u32 {
-        self.length
     }
 
     /// Whether somebody waits.
@@ -200,7 +221,7 @@ impl Gate {
 
     /// Those who wait, each with his round and his turn in it.
     fn queue(&self) -> impl Iterator<Item = (&Place, (u64, u64))> {
-        self.places.iter().filter_map(|place| {
+        self.places().filter_map(|place| {
             let turn = place.turn.load(SeqCst);
             (turn >= FIRST_TURN).then(|| (place, (place.round.load(SeqCst), turn)))
         })
@@ -228,7 +249,7 @@ impl Gate {
     /// of the last one.
     fn has_room(&self, turn: (u64, u64)) -> bool {
         loop {
-            let length = self.length;
+            let length = self.length.load(SeqCst);
             let sit = |waiting| (waiting < length).then_some(waiting + 1);
             if self.waiting.fetch_update(SeqCst, SeqCst, sit).is_ok() {
                 return true;
@@ -262,7 +283,7 @@ impl Gate {
             self.count_refused();
             return Err(Full);
         }
-        let mut places = self.places.iter().enumerate();
+        let mut places = self.places().enumerate();
         let Some((place, seat)) = places.find(|(_, one)| one.becomes(FREE, TAKEN)) else {
             self.waiting.fetch_sub(1, SeqCst);
             self.count_refused();
@@ -304,7 +325,8 @@ impl Drop for Inside {
 
 impl Waiting {
     fn seat(&self) -> Option<&Place> {
-        self.gate.places.get(self.place)
+        let segment = self.gate.segments.get(self.place / SEGMENT)?.get()?;
+        segment.get(self.place % SEGMENT)
     }
 
     /// What became of it, when that is known. The place is free then.
@@ -475,8 +497,40 @@ mod tests {
         let _first = inside(gate.arrive(1));
         let mut second = waiting(gate.arrive(2));
         assert_eq!(poll(&mut second), None);
-        gate.allow(3);
+        gate.allow(3, 4);
         assert_eq!(poll(&mut second), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_queue_of_another_length_is_the_same_queue() {
+        let gate = Gate::new(1, 1);
+        let first = inside(gate.arrive(1));
+        let mut second = waiting(gate.arrive(2));
+        assert_eq!(gate.arrive(3).unwrap_err(), Full);
+        gate.allow(1, 100);
+        let mut others: Vec<Waiting> = (3..102).map(|one| waiting(gate.arrive(one))).collect();
+        assert_eq!(gate.arrive(200).unwrap_err(), Full);
+        // Who waits stays when it is shorter, and nobody else sits down; who comes later is no earlier.
+        gate.allow(1, 2);
+        assert_eq!(gate.arrive(201).unwrap_err(), Full);
+        assert_eq!(gate.counts().waiting, 100);
+        drop(first);
+        assert_eq!(poll(&mut second), Some(Ok(())));
+        for (place, one) in others.iter_mut().enumerate() {
+            assert_eq!(poll(one), Some(Ok(())), "{place}");
+        }
+        let _first = inside(gate.arrive(1));
+        let queue = [2, 3].map(|one| waiting(gate.arrive(one)));
+        assert_eq!(gate.arrive(4).unwrap_err(), Full);
+        drop(queue);
+        assert_eq!(gate.counts().waiting, 0);
+        // Longer than any may be is as long as one may be.
+        gate.allow(1, u32::MAX);
+        let queue: Vec<Waiting> = (0..ORIGIN_QUEUE_MAX)
+            .map(|one| waiting(gate.arrive(one.into())))
+            .collect();
+        assert_eq!(gate.arrive(9_999).unwrap_err(), Full);
+        drop(queue);
     }
 
     #[test]
@@ -484,7 +538,7 @@ mod tests {
         let gate = Gate::new(3, 4);
         let mut inside: Vec<Inside> = (0..3).map(|one| inside(gate.arrive(one))).collect();
         let mut queue: Vec<Waiting> = (0..3).map(|one| waiting(gate.arrive(9 + one))).collect();
-        gate.allow(1);
+        gate.allow(1, 4);
         assert!(gate.is_full());
         for left in [2, 1] {
             drop(inside.pop());
@@ -581,10 +635,6 @@ mod tests {
         assert!(served > 0);
         let counts = gate.counts();
         assert_eq!((counts.inside, counts.waiting), (0, 0));
-        assert!(
-            gate.places
-                .iter()
-                .all(|place| place.turn.load(SeqCst) == FREE)
-        );
+        assert!(gate.places().all(|place| place.turn.load(SeqCst) == FREE));
     }
 }

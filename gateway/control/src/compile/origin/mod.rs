@@ -270,12 +270,11 @@ pub(crate) fn group(
         }
     }
     let made = outside.names.expand(own.into_iter().zip(weights).collect());
-    let known = |key: u64| {
-        let addresses = last.into_iter().flat_map(|last| &last.addresses);
-        // It is the same address, whether it is confined or not.
-        let is_same = |other: u64| other == key || other ^ CONFINED == key;
-        let known = addresses.filter(|one| is_same(one.origin.key));
-        known.map(|one| one.state.clone()).next()
+    let known = |place: u64| {
+        let mut addresses = last.into_iter().flat_map(|last| &last.addresses);
+        // It is the same address, with whatever it is spoken to.
+        let known = addresses.find(|one| one.hash == place);
+        known.map(|one| one.state.clone())
     };
     let place = |one: &Origin| match one.addresses.as_slice() {
         [address, ..] if one.is_named() => format!("{}/{address}", one.host.to_ascii_lowercase()),
@@ -285,11 +284,14 @@ pub(crate) fn group(
         one.gone = outside.standing.of(&one);
         (one, weight)
     });
-    let addresses = made.map(|(one, weight)| Address {
-        weight,
-        hash: hash_of(&place(&one)),
-        state: known(one.key).unwrap_or_default(),
-        origin: Arc::new(one),
+    let addresses = made.map(|(one, weight)| {
+        let hash = hash_of(&place(&one));
+        Address {
+            weight,
+            hash,
+            state: known(hash).unwrap_or_default(),
+            origin: Arc::new(one),
+        }
     });
     let addresses: Box<[Address]> = addresses.collect();
     let (default, said) = (

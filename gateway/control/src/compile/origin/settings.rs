@@ -216,8 +216,7 @@ pub(super) fn times(spec: &OriginSpec) -> Times {
 /// What an origin has at once: requests, connections, and how long is waited for them.
 pub(super) type Limits = (Option<Limit>, Option<Limit>, Duration);
 
-/// What the origin has at once. Of `last`, the same one before, it takes over who is inside and waits,
-/// unless the queue has another length.
+/// What the origin has at once. Of `last`, the same one before, it takes over who is inside and waits.
 pub(super) fn limits(spec: &OriginSpec, is_tls: bool, last: Option<&OriginGroup>) -> Limits {
     let LimitsSpec {
         requests,
@@ -225,13 +224,12 @@ pub(super) fn limits(spec: &OriginSpec, is_tls: bool, last: Option<&OriginGroup>
         queue,
         queue_ms,
     } = spec.limits.clone().unwrap_or_default();
-    let length = queue.unwrap_or(QUEUE);
+    let queue = queue.unwrap_or(QUEUE);
     let limit = |max: Option<u32>, last: Option<&Limit>| {
         let max = max?;
-        let gate = last.map(|last| &last.gate);
-        let gate = gate.filter(|gate| gate.length() == length);
-        let gate = gate.cloned().unwrap_or_else(|| Gate::new(max, length));
-        Some(Limit { max, gate })
+        let gate = last.map(|last| last.gate.clone());
+        let gate = gate.unwrap_or_else(|| Gate::new(max, queue));
+        Some(Limit { max, queue, gate })
     };
     // A request over HTTP/1.1 has a connection for itself: who waits for one does so in the same
     // queue, before an address is chosen.

@@ -198,7 +198,7 @@ fn several_addresses_and_what_is_said_of_them() {
 }
 
 #[test]
-fn what_is_inside_stays_inside_while_the_queue_has_its_length() {
+fn what_is_inside_stays_inside_whatever_the_limits_are() {
     let spec = |json: serde_json::Value| -> OriginSpec { serde_json::from_value(json).unwrap() };
     let whose = (Id::random(), "api.example.test");
     let around = Around::new();
@@ -234,7 +234,69 @@ fn what_is_inside_stays_inside_while_the_queue_has_its_length() {
     let raised = made(json!({"requests": 9}), "auto", Some(&first));
     assert!(Arc::ptr_eq(&gate(&raised), &gate(&first)));
     let longer = made(json!({"requests": 9, "queue": 7}), "auto", Some(&first));
-    assert!(!Arc::ptr_eq(&gate(&longer), &gate(&first)));
+    assert!(Arc::ptr_eq(&gate(&longer), &gate(&first)));
+    assert_eq!(longer.requests.as_ref().unwrap().queue, 7);
+}
+
+#[test]
+fn what_is_known_of_an_address_is_known_with_whatever_it_is_spoken_to() {
+    let around = Around::new();
+    let zone = Id::random();
+    let ca = Authority::root("origins");
+    let pull = |name: &str| {
+        let made = ca.client(name);
+        let purpose = origin_certificate_purpose(zone, name);
+        let key = around.seal.seal(&purpose, made.key_pem().as_bytes());
+        json!({
+            "certificate": made.chain_pem(), "not_after": 1, "public_key": name,
+            "key": key.unwrap(),
+        })
+    };
+    let names = Names([("a.test".into(), vec!["192.0.2.1".parse().unwrap()])].into());
+    let made = |change: serde_json::Value, last: Option<&OriginGroup>| {
+        let mut spec = json!({
+            "addresses": [{"url": "https://a.test"}, {"url": "https://b.test:444"}],
+            "ca_pem": ca.pem(), "client_certificate": pull("first"),
+        });
+        for (key, value) in change.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        let outside = Outside {
+            names: &names,
+            ..around.outside()
+        };
+        let spec = serde_json::from_value(spec).unwrap();
+        group(&spec, (zone, "label"), &outside, last).unwrap()
+    };
+    let first = made(json!({}), None);
+    for (what, change) in [
+        (
+            "another certificate",
+            json!({"client_certificate": pull("second")}),
+        ),
+        ("none", json!({"client_certificate": null})),
+        (
+            "another CA",
+            json!({"ca_pem": Authority::root("others").pem()}),
+        ),
+        ("another version", json!({"tls_min_version": "1.3"})),
+        ("another protocol", json!({"protocol": "http2"})),
+        ("PROXY", json!({"proxy_protocol": "v2"})),
+        ("bounds", json!({"confined": true})),
+        ("limits", json!({"limits": {"connections": 5}})),
+    ] {
+        let next = made(change, Some(&first));
+        for (place, (now, before)) in next.addresses.iter().zip(&first.addresses).enumerate() {
+            assert!(Arc::ptr_eq(&now.state, &before.state), "{what}: {place}");
+        }
+    }
+    let elsewhere =
+        json!({"addresses": [{"url": "https://a.test:445"}, {"url": "https://b.test:444"}]});
+    let next = made(elsewhere, Some(&first));
+    assert!(!Arc::ptr_eq(
+        &next.addresses[0].state,
+        &first.addresses[0].state
+    ));
 }
 
 #[test]
