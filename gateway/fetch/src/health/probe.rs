@@ -92,7 +92,8 @@ async fn once(origin: &Origin, check: &HealthCheck) -> Result<(), ProbeError> {
     }
 }
 
-/// Tries every address of its name, as the data path does.
+/// Connects to the address itself and to none that stands in for it: that one's health says nothing of it. Of a
+/// name that nothing is known of, every address is tried, as the data path does.
 async fn connect(origin: &Origin) -> Result<TcpStream, ProbeError> {
     let resolved: Vec<SocketAddr>;
     let addresses = if origin.addresses.is_empty() {
@@ -100,7 +101,7 @@ async fn connect(origin: &Origin) -> Result<TcpStream, ProbeError> {
         resolved = found.map_err(ProbeError::Connect)?.collect();
         &resolved
     } else {
-        &origin.addresses
+        origin.addresses.get(..1).unwrap_or_default()
     };
     let stream = TcpStream::connect(&*origin.within_reach(addresses)?).await;
     let mut stream = stream.map_err(ProbeError::Connect)?;
@@ -280,7 +281,41 @@ fn is_serving(frame: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use control::OriginSpec;
+
+    #[tokio::test]
+    async fn an_address_is_not_well_because_another_one_stands_in_for_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let spec = OriginSpec {
+            url: format!("http://localhost:{}", listener.local_addr().unwrap().port()),
+            ..OriginSpec::default()
+        };
+        let named = control::origins(&spec, &Arc::default(), None).unwrap();
+        let at = |own: &str, other: &str| {
+            let other = Some(other.parse().unwrap());
+            named[0].at(1, own.parse().unwrap(), other, false)
+        };
+        let check = HealthCheck {
+            asks: Asks::Tcp,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+            healthy: 1,
+            unhealthy: 1,
+        };
+        // Nobody listens at the second one.
+        for (own, other, is_well) in [
+            ("127.0.0.1", "127.0.0.2", true),
+            ("127.0.0.2", "127.0.0.1", false),
+        ] {
+            let checked = probe(&at(own, other), &check).await;
+            assert_eq!(checked.is_ok(), is_well, "{own}: {checked:?}");
+        }
+        // Where nothing is known of the name.
+        probe(&named[0], &check).await.unwrap();
+    }
 
     #[test]
     fn grpc_as_protobuf_writes_it() {
