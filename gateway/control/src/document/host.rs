@@ -6,6 +6,7 @@ use crate::change::error::{ChangeError, Noun};
 use crate::model::OriginSpec;
 use crate::model::id::{Id, Uuid};
 use crate::operations::hosts::{HostPatch, NewHost};
+use crate::operations::origins::without_known_key;
 use vocabulary::settings::{ClientPatch, ClientSettings};
 
 impl Apply<'_> {
@@ -70,7 +71,8 @@ impl Apply<'_> {
         }
         // It is the same origin, and a tenant's stays one.
         origin = origin.of_news(&known.origin);
-        let same = origin.clone().apply(&known.origin) == known.origin
+        let same = without_known_key(origin.clone(), &known.origin).apply(&known.origin)
+            == known.origin
             && wanted.mtls.is_none_or(|mode| mode == known.told_mode())
             && client.clone().apply(&known.client) == known.client
             && wanted
@@ -122,7 +124,7 @@ impl Apply<'_> {
             });
         };
         let patch = said.of_news(&known.origin);
-        if patch.clone().apply(&known.origin) == known.origin {
+        if without_known_key(patch.clone(), &known.origin).apply(&known.origin) == known.origin {
             return Ok(());
         }
         let changed = self.control.update_origin(zone, name, patch);

@@ -12,9 +12,9 @@ use crate::compile::origin::{check_reach, key_of_certificate, origins};
 use crate::limits::{ORIGIN_NAME_BYTES_MAX, ORIGINS_MAX};
 use crate::model::id::Id;
 use crate::model::secret::Secret;
-use crate::model::{Model, OriginCertificate, OriginPatch, OriginRecord, OriginSpec};
+use crate::model::{BroughtKey, Model, OriginCertificate, OriginPatch, OriginRecord, OriginSpec};
 use crate::operations::hosts::zone_of;
-use crate::pki::origin_chain::{OriginChain, read_key};
+use crate::pki::origin_chain::{OriginChain, name_of, read_key};
 use crate::pki::x509::{Details, X509Error};
 use crate::store::seal::origin_certificate_purpose;
 use tls::pem;
@@ -77,6 +77,22 @@ impl OriginCertificate {
         let leaf = pem::certificate(self.certificate.as_bytes())?;
         Details::of(&leaf)
     }
+}
+
+/// What is said of an origin, without the key of a certificate that it has both of: to bring them again changes
+/// nothing.
+pub(crate) fn without_known_key(mut said: OriginPatch, present: &OriginSpec) -> OriginPatch {
+    let shown = said.client_certificate.as_mut().and_then(Option::as_mut);
+    if let (Some(shown), Some(known)) = (shown, &present.client_certificate) {
+        let is_known = |brought: &BroughtKey| {
+            let name = read_key(brought.text()).and_then(|key| name_of(&key));
+            name.is_ok_and(|name| name == known.public_key)
+        };
+        if shown.certificate == known.certificate {
+            shown.private_key.take_if(|brought| is_known(brought));
+        }
+    }
+    said
 }
 
 /// A certificate for an origin with its key sealed. One that the origin has already is not sealed again.

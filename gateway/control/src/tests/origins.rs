@@ -316,3 +316,42 @@ fn names_that_mean_something_else_change_their_origins_and_no_others() {
     control.set_names(Names::default()).unwrap();
     assert!(group().addresses[0].origin.addresses.is_empty());
 }
+
+#[test]
+fn a_document_with_the_keys_that_origins_have_changes_nothing() {
+    let world = World::new();
+    let zone = world.served(MtlsMode::Off).id;
+    let control = world.control();
+    let pull = |name: &str| {
+        let spec = fixtures::pki::Spec::client(name).at(Moment::now().seconds());
+        fixtures::pki::Identity::self_signed(&spec)
+    };
+    let (one, other) = (pull("one"), pull("other"));
+    let shown = json!({
+        "url": "https://192.0.2.1", "ca_pem": fixtures::pki::foreign("O"),
+        "client_certificate": { "certificate": one.chain_pem(), "private_key": one.key_pem() },
+    });
+    control
+        .update_host(&name("api.example.test"), patch(shown.clone()))
+        .unwrap();
+    let shown: OriginPatch = serde_json::from_value(shown).unwrap();
+    let new = shown.apply(&OriginSpec::default());
+    control.create_origin(zone, "backends", new).unwrap();
+    let whole = control.export(true).unwrap();
+    let text = serde_json::to_string(&whole).unwrap();
+    let key = serde_json::to_string(&one.key_pem()).unwrap();
+    assert_eq!(text.matches(&key).count(), 2, "of both");
+    let revision = control.model().revision;
+    let applied = control.apply(&whole, ApplyOptions::default()).unwrap();
+    assert_eq!(applied.changes, vec![]);
+    assert_eq!(control.model().revision, revision);
+    // A key that is not the certificate's is refused all the same.
+    let wrong = text.replace(&key, &serde_json::to_string(&other.key_pem()).unwrap());
+    let wrong = serde_json::from_str(&wrong).unwrap();
+    let refused = control.apply(&wrong, ApplyOptions::default()).unwrap_err();
+    assert!(
+        refused.to_string().contains("client_certificate"),
+        "{refused}"
+    );
+    assert_eq!(control.model().revision, revision);
+}
