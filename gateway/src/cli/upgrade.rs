@@ -60,6 +60,7 @@ impl Upgrade {
 /// Asks until the upgrade of this number is over; in the end it is the new process that answers.
 fn wait(client: &Client, path: &str, id: Option<&Value>) -> Result<Value, CliError> {
     let mut answered = Instant::now();
+    let mut is_warned = false;
     loop {
         std::thread::sleep(LOOK);
         match client.get(path) {
@@ -75,12 +76,25 @@ fn wait(client: &Client, path: &str, id: Option<&Value>) -> Result<Value, CliErr
                 if shown.pointer("/last/state") != Some(&json!("running")) {
                     return Ok(shown);
                 }
+                if let (false, Some(warning)) = (is_warned, beforehand(&shown)) {
+                    is_warned = true;
+                    eprintln!("{warning}");
+                }
             }
             // A connection may end with the old process.
             Err(_) if answered.elapsed() < CLI_TIMEOUT => {}
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// What there is to be said while the old process could still go on.
+fn beforehand(shown: &Value) -> Option<String> {
+    let backup = shown.pointer("/last/backup").and_then(Value::as_str)?;
+    Some(format!(
+        "the new version brings the store to a newer format, which the running one does not know: once it \
+         serves, the only way back is the copy that is made first, {backup}"
+    ))
 }
 
 fn told(shown: &Value) -> String {
@@ -135,6 +149,10 @@ mod tests {
         last["why"] = json!("it has no head");
         assert!(shown(last.clone()).ends_with("goes on as before: it has no head"));
         last["state"] = json!("running");
+        let before = beforehand(&json!({ "last": last })).unwrap();
+        assert!(before.contains("the only way back"), "{before}");
+        assert!(before.ends_with("format-4-1"), "{before}");
+        assert_eq!(beforehand(&json!({ "last": { "backup": null } })), None);
         last["step"] = json!("walking");
         assert!(shown(last).contains("going on: walking"));
     }

@@ -27,6 +27,7 @@ mod durability;
 mod expiry;
 mod fleet;
 mod following;
+mod formats;
 mod host_settings;
 mod losses;
 mod many_rules;

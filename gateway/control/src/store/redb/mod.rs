@@ -22,10 +22,13 @@ use crate::limits::STORE_CACHE_BYTES;
 
 /// What this build writes. A reader refuses anything newer.
 /// Raised whenever a table is added: an older Postern must not run on without what it does not
-/// know of, such as revocation lists.
+/// know of, such as revocation lists. And whenever a record gets a field that an older Postern refuses to
+/// read, so that an upgrade says beforehand that there is no way back, and makes a copy.
 ///
-/// 1: the first. 2: [`Table::Crls`]. 3: [`Table::RulesetPages`]. 4: [`Table::Origins`].
-pub const FORMAT: u64 = 4;
+/// 1: the first. 2: [`Table::Crls`]. 3: [`Table::RulesetPages`]. 4: [`Table::Origins`]. 5: origins with times,
+/// limits, certificates of their own and the PROXY protocol; accounts of ACME without a URL yet; lists with
+/// the certificate of their CA; what holds on one edge of a fleet alone.
+pub const FORMAT: u64 = 5;
 const FORMAT_KEY: &[u8] = b"format";
 /// The tables that came with a later format than the first.
 const YOUNGER_TABLES: [Table; 3] = [Table::Crls, Table::RulesetPages, Table::Origins];

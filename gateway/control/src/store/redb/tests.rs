@@ -82,6 +82,26 @@ fn a_store_of_an_older_format_gets_the_tables_that_it_lacks() {
 }
 
 #[test]
+fn what_an_older_format_has_says_that_it_is_of_this_one_once_it_is_open() {
+    let directory = Directory::new();
+    let path = directory.path().join("s");
+    drop(RedbStore::open(&path).unwrap());
+    for older in 1..FORMAT {
+        let as_older = |database: &Database| {
+            let transaction = database.begin_write()?;
+            transaction
+                .open_table(definition(Table::Meta))?
+                .insert(FORMAT_KEY, older.to_be_bytes().as_slice())?;
+            transaction.commit()?;
+            Ok(())
+        };
+        RedbStore::open(&path).unwrap().run(as_older).unwrap();
+        let store = RedbStore::open(&path).unwrap();
+        assert_eq!(store.check_format().unwrap(), FORMAT, "{older}");
+    }
+}
+
+#[test]
 fn a_writer_with_an_old_picture_is_refused() {
     let directory = Directory::new();
     let store = RedbStore::open(&directory.path().join("s")).unwrap();
