@@ -236,6 +236,9 @@ fn install(system: &Container) {
             .inside(&["logrotate", "--debug", "/etc/logrotate.d/postern"])
             .ok(),
     );
+    // Of journald, whatever is its default.
+    assert_eq!(system.property("LogRateLimitIntervalUSec"), "30s");
+    assert_eq!(system.property("LogRateLimitBurst"), "30000");
     let security = system.inside(&["systemd-analyze", "security", "postern", "--no-pager"]);
     let security = security.out;
     let overall = security

@@ -8,7 +8,7 @@ use http::Request;
 use serde_json::Value;
 use tests::client::{Answer, body};
 use tests::gateway::{ZONE, new_directory};
-use tests::tool::python;
+use tests::tool::{ends, is_alive, python};
 use tests::{Gateway, Identity, Origin, Setup, wait};
 
 const HOST: &str = "api.example.test";
@@ -263,6 +263,50 @@ async fn a_sampled_request_has_a_span_for_each_stage() {
         metrics
             .contains("postern_traced_requests_total{result=\"sent\"} 2\n")
             .then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_goes_on_over_an_upgrade_and_the_old_process_ends_with_its_spans_sent() {
+    let Some(collector) = Collector::start() else {
+        return;
+    };
+    let origin = Origin::echo();
+    let mut gateway = Setup::new()
+        .host(HOST, "off", &origin.url())
+        .set("trace.context", "all")
+        .set(
+            "trace.otlp",
+            &format!("http://127.0.0.1:{}", collector.port),
+        )
+        .start();
+    let mut client = gateway.client(HOST).http1().await.unwrap();
+    let asked = tokio::spawn(async move {
+        let request = Request::get("/hold")
+            .header("host", HOST)
+            .header("traceparent", context("01"));
+        client.send(request.body(body("")).unwrap()).await.unwrap()
+    });
+    origin.wait_held(1);
+    let old = gateway.pid();
+    gateway.upgrade();
+    let answer = ask(&gateway, "/new", None, &[&context("01")]).await;
+    assert_eq!(answer.status, 200);
+    assert!(is_alive(old));
+    origin.release();
+    assert_eq!(asked.await.unwrap().status, 200);
+    assert!(ends(old));
+    let paths = || -> Vec<Value> {
+        let all = collector.all().into_iter();
+        let of_trace = all.filter(|span| span["trace_id"] == TRACE && span["kind"] == 2);
+        of_trace
+            .map(|span| span["attributes"]["url.path"].clone())
+            .collect()
+    };
+    // Nobody is there any more who could send it.
+    assert!(paths().contains(&"/hold".into()), "{:?}", paths());
+    wait::until("the new process's span", || {
+        paths().contains(&"/new".into()).then_some(())
     });
 }
 
