@@ -9,14 +9,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{EventType, WatchFilterType, WatchOptions};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::limits::{REQUEST_TIMEOUT, RETRY};
 use crate::log::{Log, LogError, by_chance};
@@ -83,7 +82,8 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
     /// The log in etcd is another than was followed: an old copy of it, most likely, or another fleet's. A
-    /// person may accept it: [`Acceptance::accept`].
+    /// person may accept it: who takes entries begins with what etcd has then, and another follower goes on from
+    /// there.
     Another {
         /// Its last revision.
         found: u64,
@@ -116,43 +116,6 @@ pub struct Standing {
     pub whole: Option<Instant>,
 }
 
-/// A person's word that the log in etcd is to be followed although it is another one.
-#[derive(Debug, Clone, Default)]
-pub struct Acceptance(Arc<Accepted>);
-
-#[derive(Debug, Default)]
-struct Accepted {
-    is_given: AtomicBool,
-    told: Notify,
-}
-
-impl Acceptance {
-    /// Begins again from the snapshot that is in etcd, whatever the edge has. Does nothing unless the follower
-    /// is stuck because the log is another one.
-    pub fn accept(&self) {
-        self.0.is_given.store(true, Ordering::Relaxed);
-        self.0.told.notify_one();
-    }
-
-    /// What was said before is not meant for what comes now.
-    fn forget(&self) {
-        self.0.is_given.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether it is given within this time.
-    async fn within(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
-        loop {
-            if self.0.is_given.swap(false, Ordering::Relaxed) {
-                return true;
-            }
-            if timeout_at(end, self.0.told.notified()).await.is_err() {
-                return false;
-            }
-        }
-    }
-}
-
 /// An edge that follows.
 pub struct Follower<T> {
     log: Log,
@@ -160,7 +123,6 @@ pub struct Follower<T> {
     /// Away only while it takes something.
     taker: Option<T>,
     standing: watch::Sender<Standing>,
-    acceptance: Acceptance,
 }
 
 /// Where the log ends, and what was known when that was asked.
@@ -215,15 +177,8 @@ impl<T: Take> Follower<T> {
             known,
             taker: Some(taker),
             standing,
-            acceptance: Acceptance::default(),
         };
         (follower, receiver)
-    }
-
-    /// What a person accepts another log with.
-    #[must_use]
-    pub fn acceptance(&self) -> Acceptance {
-        self.acceptance.clone()
     }
 
     /// Runs until the taker stops it. When it is dropped while it takes something, that is taken to its end.
@@ -233,7 +188,7 @@ impl<T: Take> Follower<T> {
             let before = self.known;
             let mut ended = self.follow().await;
             if let Ended::Trimmed(why) = ended {
-                ended = match self.take_snapshot(Some(why)).await {
+                ended = match self.take_snapshot(&why).await {
                     Ok(()) => Ended::Again,
                     Err(ended) => ended,
                 };
@@ -252,30 +207,10 @@ impl<T: Take> Follower<T> {
                     self.log.move_on().await;
                 }
                 Ended::Stuck(reason, why) => {
-                    let is_another = |reason: &Stuck| matches!(reason, Stuck::Another { .. });
-                    let was_another = match &self.standing.borrow().state {
-                        State::Stuck { reason, .. } => is_another(reason),
-                        _ => false,
-                    };
-                    if !was_another {
-                        self.acceptance.forget();
-                    }
                     self.tell(State::Stuck { reason, why });
                     // A person may put right what is in etcd.
                     pause = RETRY.1;
-                    let is_accepted = self.acceptance.within(pause).await;
-                    if is_accepted && is_another(&reason) {
-                        match self.take_snapshot(None).await {
-                            Ok(()) | Err(Ended::Again) => {}
-                            Err(Ended::Stopped) => return,
-                            Err(Ended::Failed(why) | Ended::Trimmed(why)) => {
-                                self.tell(State::Away { why });
-                            }
-                            Err(Ended::Stuck(reason, why)) => {
-                                self.tell(State::Stuck { reason, why });
-                            }
-                        }
-                    }
+                    sleep(pause).await;
                 }
             }
         }
@@ -458,17 +393,13 @@ impl<T: Take> Follower<T> {
         }
     }
 
-    /// Takes the snapshot that is there: if something is `missing`, only when it leads further.
-    async fn take_snapshot(&mut self, missing: Option<String>) -> Result<(), Ended> {
-        if let Some(missing) = &missing {
-            leads_on(&self.log, self.known, missing).await?;
-        }
+    /// Takes the snapshot that is there, since what would be read is `missing`.
+    async fn take_snapshot(&mut self, missing: &str) -> Result<(), Ended> {
+        leads_on(&self.log, self.known, missing).await?;
         let found = timeout(REQUEST_TIMEOUT, self.log.snapshot()).await;
         let found = found.unwrap_or(Err(LogError::Late))?;
-        let is_of_use =
-            |found: &SnapshotHead| missing.is_none() || found.head.revision > self.known.revision;
-        let Some(snapshot) = found.filter(is_of_use) else {
-            let missing = missing.unwrap_or_else(|| "the log is another one".into());
+        let leads_further = |found: &SnapshotHead| found.head.revision > self.known.revision;
+        let Some(snapshot) = found.filter(leads_further) else {
             let why = format!("{missing}, and there is no snapshot to begin from");
             return Err(Ended::Stuck(Stuck::NoSnapshot, why));
         };

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::engine::{Engine, EngineError, Settings};
-use crate::follower::{Acceptance, Follower, Standing, Take};
+use crate::follower::{Follower, Standing, Take};
 use crate::founding::{FleetRecord, Founding};
 use crate::leadership::{Candidate, Leadership, Mandate};
 use crate::limits::{
@@ -301,11 +301,9 @@ impl Fleet {
     /// Follows the log from `known` on.
     pub fn follow(&self, known: Head, taker: impl Take) -> Following {
         let (follower, standing) = Follower::new(self.log.clone(), known, taker);
-        let acceptance = follower.acceptance();
         let task = self.shared.handle.spawn(follower.run());
         Following {
             standing,
-            acceptance,
             task: task.abort_handle(),
         }
     }
@@ -330,7 +328,6 @@ impl Fleet {
         Ok(Presence {
             announcement,
             ended,
-            shared: self.shared.clone(),
         })
     }
 
@@ -441,7 +438,6 @@ impl Ended {
 /// An edge that follows. It stops when this is dropped.
 pub struct Following {
     standing: watch::Receiver<Standing>,
-    acceptance: Acceptance,
     task: AbortHandle,
 }
 
@@ -456,11 +452,6 @@ impl Following {
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
-    }
-
-    /// Follows the log in etcd although it is another one than was followed: begins again from its snapshot.
-    pub fn accept(&self) {
-        self.acceptance.accept();
     }
 }
 
@@ -501,7 +492,6 @@ impl Drop for Candidacy {
 pub struct Presence {
     announcement: Announcement,
     ended: Ended,
-    shared: Arc<Runs>,
 }
 
 impl Presence {
@@ -514,19 +504,6 @@ impl Presence {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<PresenceState> {
         self.announcement.state()
-    }
-
-    /// Waits until it is known whose the name is, or etcd has failed, so long at most.
-    #[must_use]
-    pub fn wait(&self, bound: Duration) -> PresenceState {
-        let mut state = self.announcement.state();
-        let known = async move {
-            let is_known = |state: &PresenceState| !matches!(state, PresenceState::Unknown { .. });
-            // A late or an ended one leaves what was known last.
-            let _known = timeout(bound, state.wait_for(is_known)).await;
-        };
-        let _known = self.shared.call(bound + TRY_TIMEOUT, known);
-        self.announcement.state().borrow().clone()
     }
 
     /// The edge leaves the fleet: nothing stays of what it said.

@@ -48,7 +48,7 @@ mod watched;
 
 pub use self::credentials::{Credentials, CredentialsError, Input};
 pub use self::engine::{Engine, EngineError, Member, Settings};
-pub use self::follower::{Acceptance, Follower, Standing, State, Stuck, Take, Taken};
+pub use self::follower::{Follower, Standing, State, Stuck, Take, Taken};
 pub use self::founding::{FleetRecord, Founding};
 pub use self::handle::{Candidacy, Fleet, Following, Presence, StartError};
 pub use self::leadership::{Candidate, Leadership, Mandate};

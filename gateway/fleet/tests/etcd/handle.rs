@@ -60,7 +60,9 @@ fn threads_have_all_of_it() {
     fleet.read_snapshot(&snapshot, each).unwrap();
     assert!(read == state);
     let presence = fleet.announce("id", 5.into()).unwrap();
-    assert_eq!(presence.wait(QUESTION_TIMEOUT), PresenceState::Present);
+    eventually("the name to be its", || {
+        (*presence.state().borrow() == PresenceState::Present).then_some(())
+    });
     let edges = fleet.edges().unwrap();
     assert!(edges.len() == 1 && edges[0].is_alive && edges[0].name == "a");
     let candidacy = fleet.lead().unwrap();
