@@ -26,6 +26,7 @@ mod fields;
 mod fleet;
 mod fleet_faults;
 mod fleet_load;
+mod fleet_tls;
 mod front;
 mod grpc;
 mod guide;

@@ -77,6 +77,10 @@ fn told(error: &etcd_client::Error) -> String {
         }
         below = error.source();
     }
+    if text.contains("connection closed") {
+        // With TLS 1.3 the connection is there before a certificate is refused.
+        text += "; etcd does so to who shows no certificate that it believes, where it wants one";
+    }
     text
 }
 

@@ -130,7 +130,8 @@ impl Fleet {
         let log = self.log.clone();
         let end = Instant::now() + QUESTION_TIMEOUT;
         let asked = async move { log.until(end, ask).await };
-        self.shared.call(QUESTION_TIMEOUT, asked)?
+        // And a moment, so that what went wrong last is said, and not only that it took too long.
+        self.shared.call(QUESTION_TIMEOUT + TRY_TIMEOUT, asked)?
     }
 
     /// What the fleet is; nothing when there is none of this name.

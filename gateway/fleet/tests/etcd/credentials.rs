@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, Permission};
 use fixtures::pki::{Authority, Identity};
-use fleet::{Credentials, Follower, Log, LogError, Settings, State};
+use fleet::{Credentials, Follower, Log, LogError, Past, Settings, State};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{BEGIN, Etcd, Kept, eventually, found, open};
@@ -149,6 +149,15 @@ async fn an_edge_has_the_keys_of_its_fleet_and_tokens_are_renewed() {
         .await
         .unwrap();
     log.tidy(&mut fleet::Upkeep::default(), 1).await.unwrap();
+    log.trim(head.revision).await.unwrap();
+    assert_eq!(log.past(&BEGIN.then(&[0])).await.unwrap(), Past::Had);
+    log.take_turn().await.unwrap();
+    let seen = open(as_user(&etcd, "secret"), "b").after(&head).await;
+    assert_eq!(seen.unwrap().turn.as_deref(), Some("a"));
+    assert_eq!(log.after(&head).await.unwrap().turn, None, "its own");
+    log.end_turn().await.unwrap();
+    let seen = open(as_user(&etcd, "secret"), "b").after(&head).await;
+    assert_eq!(seen.unwrap().turn, None);
     let (candidate, mandate) = fleet::Candidate::new(log.clone()).unwrap();
     let (announcer, said) = fleet::Announcer::new(log.clone(), "id", 1.into()).unwrap();
     let (leads, says) = (tokio::spawn(candidate.run()), tokio::spawn(announcer.run()));
