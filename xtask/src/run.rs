@@ -55,11 +55,21 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     parts.finish()
 }
 
+/// How many tests the harness runs at the same time.
+const THREADS: &str = "RUST_TEST_THREADS";
+/// With two the end-to-end tests keep two cores busy for half of the time.
+const TESTS_PER_CORE: usize = 2;
+
 fn tests(arguments: &[String]) -> Result<()> {
     let mut cargo = shell::cargo();
     cargo
         .args(["test", "--release", "--workspace"])
         .args(arguments);
+    // Most of the time tests wait: for processes, for etcd, for what is to happen after a while.
+    if std::env::var_os(THREADS).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        cargo.env(THREADS, (TESTS_PER_CORE * cores).to_string());
+    }
     if let Some(python) = setup::grpc_python() {
         cargo.env("POSTERN_TEST_PYTHON", python);
     }
