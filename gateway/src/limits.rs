@@ -68,9 +68,9 @@ pub const FLEET_FIRST_WAIT: Duration = Duration::from_secs(2);
 pub const FLEET_FIRST_LOOK: Duration = Duration::from_millis(5);
 /// Races that an edge loses before it asks the others to let it go first: near etcd the next one is won.
 pub const FLEET_TURN_AFTER: u32 = 4;
-/// How long an edge lets another one go first, at the most: a few ways to etcd and back from far away. It holds up
-/// this edge's own changes, and what it takes of others'.
-pub const FLEET_TURN_WAIT: Duration = Duration::from_secs(1);
+/// How long an edge lets another one go first, at the most: a few ways to etcd and back from far away, or as long as
+/// a large entry takes. It holds up this edge's own changes, and nothing that others have changed.
+pub const FLEET_TURN_WAIT: Duration = Duration::from_secs(3);
 /// How often it looks whether that one is done.
 pub const FLEET_TURN_LOOK: Duration = Duration::from_millis(50);
 /// How often the leader looks whether the log in etcd is to be made shorter.

@@ -233,7 +233,7 @@ async fn etcd_is_restored_from_an_old_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_edges_lead_for_a_moment() {
+async fn the_edge_that_leads_stops_and_goes_on_while_another_one_leads() {
     let Some(etcd) = started(1) else { return };
     let fleet = Fleet::start(&etcd, 3).await;
     let load = Load::begin(&fleet, &steady(&fleet));
@@ -251,9 +251,14 @@ async fn two_edges_lead_for_a_moment() {
         // It believes that it leads, until it looks at its clock.
         fleet.edges[first].signal("CONT");
         load.is_up(first);
+        until("one edge to lead", || {
+            let leads = |edge: &&Gateway| status(edge)["leads"] == true;
+            let count = fleet.edges.iter().filter(leads).count();
+            (count == 1 && status(&fleet.edges[first])["leads"] == false).then_some(())
+        });
         load.goes_on(&[0, 1, 2]);
     }
-    load.end("two led for a moment", &fleet).await;
+    load.end("the leader was stopped", &fleet).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,7 +304,6 @@ async fn clocks_jump_by_an_hour() {
         load.goes_on(&[0, 1, 2]);
         let age = status(&fleet.edges[edge])["age_seconds"].as_f64().unwrap();
         assert!(age < 600.0, "{age}");
-        assert_eq!(leader(&fleet), first, "a clock does not change who leads");
     }
     let said = fleet.edges[(first + 1) % 3].stderr();
     assert!(said.contains("clock"), "{said}");
@@ -494,10 +498,14 @@ async fn an_edge_is_killed_at_every_step_of_a_change() {
         load.is_up(1);
         load.goes_on(&[0, 1]);
         let is_there = |edge: &Gateway| {
+            if is_large {
+                let rules = edge.admin.get(&large).body;
+                return rules.contains(&format!("/{step}-0-"));
+            }
             let zones = cli(edge, &["zone", "list"]);
             zones.contains(&format!("step-{step}.test"))
         };
-        if is_done && !is_large {
+        if is_done {
             assert!(is_there(&fleet.edges[1]), "{step} was acknowledged");
         }
         fell += usize::from(has_fallen.load(Ordering::SeqCst));

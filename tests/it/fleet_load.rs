@@ -182,6 +182,13 @@ impl Load {
                 others.all(|edge| digest(edge) == first).then_some(())
             });
         });
+        for edge in &fleet.edges {
+            // It is asked every five seconds, and answered within five.
+            until("an edge to know that it has all", || {
+                let (_, age) = age(&edge.admin)?;
+                (age < Duration::from_secs(10)).then_some(())
+            });
+        }
         let told = std::mem::take(&mut *self.shared.told.lock().unwrap());
         for edge in &fleet.edges {
             let zones: Value =

@@ -68,14 +68,18 @@ async fn edges_and_etcd_show_each_other_certificates() {
     let other_ca = write(&directory, "other.pem", other.pem());
     let without = setup(&etcd.url(0), "edge-2").set("fleet.ca_file", &ca);
     let mistakes = [
-        (without, "no certificate that it believes"),
+        // Its alert comes, or the connection is closed before.
+        (
+            without,
+            &["no certificate that it believes", "CERTIFICATE"][..],
+        ),
         (
             edge("edge-3", &other, &ca),
-            "no certificate that it believes",
+            &["no certificate that it believes", "CERTIFICATE"][..],
         ),
         (
             edge("edge-4", &authority, &other_ca),
-            "CERTIFICATE_VERIFY_FAILED",
+            &["CERTIFICATE_VERIFY_FAILED"][..],
         ),
     ];
     for (mistaken, said) in mistakes {
@@ -83,6 +87,7 @@ async fn edges_and_etcd_show_each_other_certificates() {
         let gateway = tokio::task::block_in_place(|| gateway.start());
         let refused = gateway.cli(&["fleet", "join"]);
         assert_ne!(refused.code, 0);
-        assert!(refused.err.contains(said), "{refused:?}");
+        let is_said = said.iter().any(|said| refused.err.contains(said));
+        assert!(is_said, "{refused:?}");
     }
 }

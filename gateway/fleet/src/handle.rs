@@ -177,19 +177,27 @@ impl Fleet {
     }
 
     /// Asks the others to let this edge go first with its next change, for [`crate::limits::TURN_TTL_SEC`].
-    ///
-    /// # Errors
-    /// See [`LogError`].
-    pub fn take_turn(&self) -> Result<(), LogError> {
-        self.ask(|log| async move { log.take_turn().await })
+    /// Nobody waits for that.
+    pub fn take_turn(&self) {
+        self.say(|log| async move { log.take_turn().await });
     }
 
-    /// The others need wait no longer.
-    ///
-    /// # Errors
-    /// See [`LogError`].
-    pub fn end_turn(&self) -> Result<(), LogError> {
-        self.ask(|log| async move { log.end_turn().await })
+    /// The others need wait no longer. Nobody waits for that, either.
+    pub fn end_turn(&self) {
+        self.say(|log| async move { log.end_turn().await });
+    }
+
+    fn say<F>(&self, say: impl FnOnce(Log) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), LogError>> + Send,
+    {
+        let log = self.log.clone();
+        drop(self.shared.handle.spawn(async move {
+            let said = timeout(TRY_TIMEOUT, say(log)).await;
+            if let Err(error) = said.unwrap_or(Err(LogError::Late)) {
+                tracing::debug!(%error, "whose turn it is cannot be said");
+            }
+        }));
     }
 
     /// Founds the fleet with a state of `parts` at `head`: snapshot, record and head are there at once.

@@ -20,6 +20,8 @@ pub const PAGE_ENTRIES: i64 = 15;
 pub const PAGE_SMALL_ENTRIES: i64 = 200;
 /// See [`PAGE_SMALL_ENTRIES`]; most changes are of some kilobytes.
 pub const SMALL_ENTRY_BYTES: usize = 8 << 10;
+/// Bytes of entries that are gathered before they are given on: those in parts come one by one.
+pub const PAGE_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one message from etcd: a page of the largest values, and room for their keys.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -44,6 +46,8 @@ pub const KEPT_BYTES_MAX: u64 = 256 << 20;
 
 const _: () = assert!(3 * SNAPSHOT_BYTES_MAX + KEPT_BYTES_MAX + SNAPSHOT_AFTER.1 < 3 << 29);
 
+/// Parts of a large entry that are written at the same time: from far away each takes a way to etcd and back.
+pub const PARTS_AT_ONCE: usize = 8;
 /// Seconds for which others let an edge go first with a change, unless it is done before. etcd's shortest is two.
 pub const TURN_TTL_SEC: i64 = 5;
 

@@ -11,17 +11,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use boring::rand::rand_bytes;
 use bytes::{Bytes, BytesMut};
 use etcd_client::{
-    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, GetResponse, KeyValue, KvClient,
+    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, GetResponse, KvClient,
     LeaseClient, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient,
 };
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
 use crate::lease::Lease;
 use crate::limits::{
-    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_ENTRIES, PAGE_SMALL_ENTRIES,
-    PART_TIMEOUT, RETRY, SMALL_ENTRY_BYTES, TRY_TIMEOUT, TURN_TTL_SEC, VALUE_BYTES_MAX,
+    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES,
+    PAGE_SMALL_ENTRIES, PART_TIMEOUT, PARTS_AT_ONCE, RETRY, SMALL_ENTRY_BYTES, TRY_TIMEOUT,
+    TURN_TTL_SEC, VALUE_BYTES_MAX,
 };
 use crate::names::{FleetName, Names};
 use crate::record::{
@@ -247,13 +249,37 @@ impl Log {
             inline = &[];
             let count = u32::try_from(entry.parts).unwrap_or(u32::MAX);
             let end = Instant::now() + PART_TIMEOUT * count;
-            for (number, part) in bytes.chunks(VALUE_BYTES_MAX).enumerate() {
+            let parts = (0..entry.parts).map(|number| {
+                let part = bytes.chunks(VALUE_BYTES_MAX).nth(number);
+                let part = part.unwrap_or_default();
                 let key = self.names.part(next.revision, &entry.id, number);
-                self.put_until(end, &key, part).await?;
-            }
+                self.put_part(end, head, key, part)
+            });
+            let mut written = stream::iter(parts).buffer_unordered(PARTS_AT_ONCE);
+            while written.try_next().await?.is_some() {}
         }
         let value = write_entry(entry, inline);
         self.swap(head, next, &value).await
+    }
+
+    /// Puts a part of the entry behind `head`, unless another edge was first: then the others are not worth their
+    /// bytes, which etcd keeps until it compacts.
+    async fn put_part(
+        &self,
+        end: Instant,
+        head: &Head,
+        key: String,
+        part: &[u8],
+    ) -> Result<(), AppendError> {
+        let is_next = Compare::value(self.names.head(), CompareOp::Equal, write_head(head));
+        let put = TxnOp::put(key, part, None);
+        let txn = Txn::new().when([is_next]).and_then([put]);
+        let txn = &txn;
+        let ask = |log: Self| async move { Ok(log.values().await?.txn(txn.clone()).await?) };
+        match self.until(end, ask).await?.succeeded() {
+            true => Ok(()),
+            false => Err(AppendError::Moved),
+        }
     }
 
     /// Puts what may be put twice.
@@ -401,9 +427,16 @@ impl Log {
     pub async fn after(&self, known: &Head) -> Result<Page, LogError> {
         let head_key = self.names.head();
         let first = self.names.entry(known.revision + 1);
+        // Unless this page comes in time, the next one is small.
+        let are_small = self.link.are_small.swap(false, Ordering::Relaxed);
+        let limit = if are_small {
+            PAGE_SMALL_ENTRIES
+        } else {
+            PAGE_ENTRIES
+        };
         let range = GetOptions::new()
             .with_range(self.names.entries_end())
-            .with_limit(self.page());
+            .with_limit(limit);
         // In one transaction, so that the head is the one of the same moment.
         let ops = [
             TxnOp::get(head_key.clone(), None),
@@ -414,17 +447,18 @@ impl Log {
         let answer = values.txn(Txn::new().and_then(ops)).await?;
         let seen = answer.header().map_or(0, |header| header.revision());
         let [stored, following, turn] = answers(&answer)?;
-        let is_small = |entry: &KeyValue| entry.value().len() <= SMALL_ENTRY_BYTES;
-        let are_small = following.kvs().iter().all(is_small);
-        self.link.are_small.store(are_small, Ordering::Relaxed);
         let head = stored.kvs().first().ok_or(LogError::None)?;
         let head = read_head(&head_key, head.value())?;
         if head.revision < known.revision || head.revision == known.revision && head != *known {
             return Err(another_than(&head, known));
         }
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         let mut last = *known;
+        let mut bytes = 0;
         for stored in following.kvs() {
+            if bytes > PAGE_BYTES_MAX {
+                break;
+            }
             let key = String::from_utf8_lossy(stored.key()).into_owned();
             let revision = self.names.revision(stored.key());
             let wanted = last.revision + 1;
@@ -434,8 +468,12 @@ impl Log {
             let entry = self.entry(&key, stored.value(), &last).await?;
             let entry = entry.ok_or_else(|| another_than(&head, known))?;
             last = entry.head;
+            bytes += entry.bytes.len();
             entries.push(entry);
         }
+        let is_small = |entry: &Entry| entry.bytes.len() <= SMALL_ENTRY_BYTES;
+        let are_small = !entries.is_empty() && entries.iter().all(is_small);
+        self.link.are_small.store(are_small, Ordering::Relaxed);
         if entries.is_empty() && head.revision > known.revision {
             return Err(LogError::Trimmed(known.revision + 1));
         }
@@ -450,14 +488,6 @@ impl Log {
             seen,
             turn: turn.map(str::to_owned),
         })
-    }
-
-    /// How many entries are read at once.
-    fn page(&self) -> i64 {
-        match self.link.are_small.load(Ordering::Relaxed) {
-            true => PAGE_SMALL_ENTRIES,
-            false => PAGE_ENTRIES,
-        }
     }
 
     /// Asks the others to let this edge go first with its next change: one that is far from etcd would lose every

@@ -9,9 +9,9 @@ use etcd_client::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{PAGE_ENTRIES, PAST_DIGEST_BYTES, PAST_PER_VALUE, PAST_REVISIONS};
+use crate::limits::{PAST_DIGEST_BYTES, PAST_PER_VALUE, PAST_REVISIONS};
 use crate::log::{Log, LogError};
-use crate::record::{Digest, FORMAT, Head, RecordError, check_form, read_entry};
+use crate::record::{Digest, FORMAT, Head, RecordError, check_form};
 
 /// A digest's first bytes: they tell two histories apart, and are not compared for anything else.
 type Short = [u8; PAST_DIGEST_BYTES];
@@ -70,47 +70,38 @@ fn read_past(key: &str, value: &[u8], behind: u64) -> Result<Option<Short>, Reco
 }
 
 impl Log {
-    /// Removes the entries below `revision`, with their parts, and notes what they led to. Edges that have not
-    /// read them yet need a whole copy then.
+    /// Removes these entries, which follow each other and are the oldest, with their parts, and notes what they led
+    /// to. Edges that have not read them yet need a whole copy then. Answers of whether it was done: of two edges
+    /// that both believe to lead, one does.
     ///
     /// # Errors
     /// See [`LogError`].
-    pub async fn trim(&self, revision: u64) -> Result<(), LogError> {
+    pub(crate) async fn trim(&self, first: u64, digests: &[Digest]) -> Result<bool, LogError> {
         let names = self.names();
-        loop {
-            let Some((first, digests)) = self.oldest(revision).await? else {
-                return Ok(());
-            };
-            let next = first + digests.len() as u64;
-            let below = |first: String, end: String| {
-                TxnOp::delete(first, Some(DeleteOptions::new().with_range(end)))
-            };
-            let removed = [
-                below(names.entry(0), names.entry(next)),
-                below(names.parts_at(0), names.parts_at(next)),
-                below(
-                    names.past(0),
-                    names.past(first.saturating_sub(PAST_REVISIONS)),
-                ),
-            ];
-            let noted = TxnOp::put(names.past(first), write_past(&digests), None);
-            let is_ours = match self
-                .remove(first, [noted].into_iter().chain(removed.clone()))
-                .await
-            {
-                // Then nothing is added, and room is made all the same: an edge that was away asks a person.
-                Err(LogError::Engine(error)) if error.is_no_space() => {
-                    self.remove(first, removed).await?
-                }
-                done => done?,
-            };
-            if !is_ours {
-                return Ok(());
+        let next = first + digests.len() as u64;
+        let below = |first: String, end: String| {
+            TxnOp::delete(first, Some(DeleteOptions::new().with_range(end)))
+        };
+        let removed = [
+            below(names.entry(0), names.entry(next)),
+            below(names.parts_at(0), names.parts_at(next)),
+            below(
+                names.past(0),
+                names.past(first.saturating_sub(PAST_REVISIONS)),
+            ),
+        ];
+        let noted = TxnOp::put(names.past(first), write_past(digests), None);
+        let ops = [noted].into_iter().chain(removed.clone());
+        match self.remove(first, ops).await {
+            // Then nothing is added, and room is made all the same: an edge that was away asks a person.
+            Err(LogError::Engine(error)) if error.is_no_space() => {
+                self.remove(first, removed).await
             }
+            done => done,
         }
     }
 
-    /// Does this if nobody has trimmed from there on: of two edges that both believe to lead one does.
+    /// Does this if nobody has trimmed from there on.
     async fn remove(
         &self,
         first: u64,
@@ -120,39 +111,6 @@ impl Log {
         let ops: Vec<TxnOp> = ops.into_iter().collect();
         let txn = Txn::new().when([is_first]).and_then(ops);
         Ok(self.values().await?.txn(txn).await?.succeeded())
-    }
-
-    /// The first revision that the log still has, and the digests of those that follow it, below `end`, as many
-    /// as a value takes.
-    async fn oldest(&self, end: u64) -> Result<Option<(u64, Vec<Digest>)>, LogError> {
-        let mut first = None;
-        let mut digests = Vec::new();
-        loop {
-            let next = first.map_or(0, |first| first + digests.len() as u64);
-            if next >= end || digests.len() >= PAST_PER_VALUE {
-                break;
-            }
-            let range = GetOptions::new()
-                .with_range(self.names().entry(end))
-                .with_limit(PAGE_ENTRIES);
-            let from = self.names().entry(next);
-            let page = self.values().await?.get(from, Some(range)).await?;
-            for stored in page.kvs() {
-                let key = String::from_utf8_lossy(stored.key()).into_owned();
-                let revision = self.names().revision(stored.key());
-                let revision = revision.ok_or(LogError::Answer)?;
-                let first = *first.get_or_insert(revision);
-                if revision != first + digests.len() as u64 {
-                    return Err(RecordError::malformed(&key, "the one before it is missing").into());
-                }
-                let (entry, _inline) = read_entry(&key, stored.value())?;
-                digests.push(entry.digest);
-            }
-            if !page.more() {
-                break;
-            }
-        }
-        Ok(first.map(|first| (first, digests)))
     }
 
     /// Whether the log once ended with this head, which was trimmed since.
@@ -165,7 +123,10 @@ impl Log {
             .with_range(names.past(head.revision.saturating_add(1)))
             .with_sort(SortTarget::Key, SortOrder::Descend)
             .with_limit(1);
-        let found = self.values().await?.get(names.past(0), Some(last)).await?;
+        // etcd reads all of a range before it sorts.
+        let begin = head.revision.saturating_sub(PAST_PER_VALUE as u64);
+        let mut values = self.values().await?;
+        let found = values.get(names.past(begin), Some(last)).await?;
         let Some(stored) = found.kvs().first() else {
             return Ok(Past::Unknown);
         };

@@ -7,19 +7,30 @@
 
 use std::collections::VecDeque;
 
-use etcd_client::GetOptions;
+use etcd_client::{GetOptions, KeyValue};
 
-use crate::limits::{KEPT_BYTES_MAX, PAGE_ENTRIES, SNAPSHOT_AFTER};
+use crate::limits::{
+    KEPT_BYTES_MAX, PAGE_ENTRIES, PAGE_SMALL_ENTRIES, PAST_PER_VALUE, SMALL_ENTRY_BYTES,
+    SNAPSHOT_AFTER,
+};
 use crate::log::{Log, LogError};
-use crate::record::read_entry;
+use crate::record::{Digest, read_entry};
 use crate::snapshot::SnapshotHead;
 
 /// What a leader remembers of the log, so that it need not read all of it each time. A new one reads it
 /// once.
 #[derive(Debug, Default)]
 pub struct Upkeep {
-    /// Revisions that are in the log, in their order, and their bytes.
-    sizes: VecDeque<(u64, u64)>,
+    /// The entries of the log, in their order.
+    entries: VecDeque<Measured>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    revision: u64,
+    bytes: u64,
+    /// What it led to.
+    digest: Digest,
 }
 
 /// What is to be done.
@@ -55,9 +66,9 @@ impl Log {
         let at = snapshot
             .as_ref()
             .map_or(0, |snapshot| snapshot.head.revision);
-        let behind = upkeep.sizes.iter().filter(|(revision, _)| *revision > at);
+        let behind = upkeep.entries.iter().filter(|entry| entry.revision > at);
         let (entries, bytes) =
-            behind.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes));
+            behind.fold((0, 0), |(count, sum), entry| (count + 1, sum + entry.bytes));
         Ok(Due {
             snapshot: snapshot.is_none()
                 || entries >= SNAPSHOT_AFTER.0
@@ -74,14 +85,8 @@ impl Log {
     pub async fn tidy(&self, upkeep: &mut Upkeep, keep: u64) -> Result<Maintained, LogError> {
         let mut done = Maintained::default();
         if let Some(snapshot) = self.snapshot().await? {
-            let first = first_kept(&upkeep.sizes, snapshot.head.revision, keep);
-            if upkeep
-                .sizes
-                .front()
-                .is_some_and(|(oldest, _)| *oldest < first)
-            {
-                self.trim(first).await?;
-                upkeep.sizes.retain(|(revision, _)| *revision >= first);
+            let first = first_kept(&upkeep.entries, snapshot.head.revision, keep);
+            if self.trim_below(upkeep, first).await? {
                 done.trimmed_below = Some(first);
             }
         }
@@ -89,44 +94,81 @@ impl Log {
         Ok(done)
     }
 
-    /// Learns the sizes of the entries that are new.
+    /// Removes the entries below a revision, as far as they are known. Answers of whether there were any.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn trim_below(&self, upkeep: &mut Upkeep, end: u64) -> Result<bool, LogError> {
+        let mut has_trimmed = false;
+        loop {
+            let Some(oldest) = upkeep.entries.front().filter(|entry| entry.revision < end) else {
+                return Ok(has_trimmed);
+            };
+            // Up to a gap, if there is one.
+            let follows = |(entry, revision): &(&Measured, u64)| entry.revision == *revision;
+            let following = upkeep.entries.iter().zip(oldest.revision..end);
+            let digests: Vec<Digest> = following
+                .take(PAST_PER_VALUE)
+                .take_while(follows)
+                .map(|(entry, _)| entry.digest)
+                .collect();
+            if !self.trim(oldest.revision, &digests).await? {
+                // Another edge has: what is left is looked at anew.
+                upkeep.entries.clear();
+                return Ok(has_trimmed);
+            }
+            drop(upkeep.entries.drain(..digests.len()));
+            has_trimmed = true;
+        }
+    }
+
+    /// Learns of the entries that are new.
     async fn measure(&self, upkeep: &mut Upkeep) -> Result<(), LogError> {
         let head = self.head().await?;
         // The log was replaced by an old copy.
         upkeep
-            .sizes
-            .retain(|(revision, _)| *revision <= head.revision);
+            .entries
+            .retain(|entry| entry.revision <= head.revision);
+        let mut limit = PAGE_ENTRIES;
         loop {
-            let next = upkeep.sizes.back().map_or(0, |(revision, _)| revision + 1);
+            let next = upkeep.entries.back().map_or(0, |entry| entry.revision + 1);
             let range = GetOptions::new()
                 .with_range(self.names().entries_end())
-                .with_limit(PAGE_ENTRIES);
+                .with_limit(limit);
             let first = self.names().entry(next);
             let page = self.values().await?.get(first, Some(range)).await?;
             for stored in page.kvs() {
                 let key = String::from_utf8_lossy(stored.key()).into_owned();
-                let revision = self
-                    .names()
-                    .revision(stored.key())
-                    .ok_or(LogError::Answer)?;
+                let revision = self.names().revision(stored.key());
                 let (entry, _inline) = read_entry(&key, stored.value())?;
-                upkeep.sizes.push_back((revision, entry.bytes as u64));
+                upkeep.entries.push_back(Measured {
+                    revision: revision.ok_or(LogError::Answer)?,
+                    bytes: entry.bytes as u64,
+                    digest: entry.digest,
+                });
             }
             if !page.more() {
                 return Ok(());
             }
+            let is_small = |stored: &KeyValue| stored.value().len() <= SMALL_ENTRY_BYTES;
+            limit = if page.kvs().iter().all(is_small) {
+                PAGE_SMALL_ENTRIES
+            } else {
+                PAGE_ENTRIES
+            };
         }
     }
 }
 
-/// Below which entry of those of `sizes` the log is trimmed when there is a snapshot at `at`.
-fn first_kept(sizes: &VecDeque<(u64, u64)>, at: u64, keep: u64) -> u64 {
+/// Below which of these entries the log is trimmed when there is a snapshot at `at`.
+fn first_kept(entries: &VecDeque<Measured>, at: u64, keep: u64) -> u64 {
     let mut first = (at + 1).saturating_sub(keep);
     let mut bytes = 0;
-    for (revision, size) in sizes.iter().rev().filter(|(revision, _)| *revision <= at) {
-        bytes += size;
+    let before = entries.iter().rev().filter(|entry| entry.revision <= at);
+    for entry in before {
+        bytes += entry.bytes;
         if bytes > KEPT_BYTES_MAX {
-            first = first.max(revision + 1);
+            first = first.max(entry.revision + 1);
             break;
         }
     }
@@ -139,7 +181,14 @@ mod tests {
 
     #[test]
     fn so_many_are_kept_and_fewer_when_they_are_large() {
-        let sizes = |bytes: u64| (5..=20).map(|revision| (revision, bytes)).collect();
+        let sizes = |bytes: u64| {
+            let entry = |revision| Measured {
+                revision,
+                bytes,
+                digest: Digest::NONE,
+            };
+            (5..=20).map(entry).collect()
+        };
         assert_eq!(first_kept(&sizes(1), 18, 10), 9);
         assert_eq!(first_kept(&sizes(1), 18, 0), 19);
         assert_eq!(first_kept(&sizes(1), 18, 100), 0);

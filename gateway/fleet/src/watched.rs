@@ -67,12 +67,12 @@ impl<A> Watched<A> {
             let (at, end) = (*at, *at + CONTACT.1);
             tokio::select! {
                 biased;
-                told = self.stream.message() => return events(told),
                 answer = question => {
                     self.question = None;
                     self.ask = at + CONTACT.0;
                     return Ok(Told::Answer(answer?, at));
                 }
+                told = self.stream.message() => return events(told),
                 () = sleep_until(end) => return Err(LogError::Late),
             }
         }

@@ -59,6 +59,15 @@ impl Member {
     }
 }
 
+/// How an edge takes a whole state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// In the place of something else, with all that the fleet has.
+    WithAll,
+    /// It was away; what follows the state comes after it.
+    Behind,
+}
+
 /// A state of a fleet, as an edge begins with it.
 #[derive(Debug)]
 pub struct FleetState {
@@ -218,10 +227,14 @@ impl Shared {
         writer: &mut Writer,
         membership: Membership,
         parts: Vec<Transaction>,
-        old_audit: OldAudit,
+        begins: Begins,
     ) -> Result<(), ChangeError> {
         let known = self.model.load();
         let next = membership.mark.revision;
+        let old_audit = match begins {
+            Begins::WithAll => OldAudit::Goes,
+            Begins::Behind => OldAudit::Stays,
+        };
         let mut writes = state::difference(self.store.as_ref(), next, parts, old_audit)?;
         // Whether it can be served is seen before anything is touched.
         let after = Overlay::over(self.store.clone(), &writes);
@@ -233,7 +246,10 @@ impl Shared {
         let host = writer.default_host.as_ref();
         let fresh = Parts::with_what_was_learnt_of(&writer.parts);
         let (snapshot, compiled) = compile(&model, host, &self.seal, &fresh)?;
-        writes.push(membership.write());
+        match begins {
+            Begins::WithAll => writes.extend(membership.begin(Moment::now())),
+            Begins::Behind => writes.push(membership.write()),
+        }
         let stored = self.store.commit_as(known.revision, next, &writes);
         stored.map_err(|error| self.doubt(writer, error))?;
         self.feed(Fed::Gap);
@@ -294,11 +310,7 @@ impl Control {
         if writer.following.is_some() || writer.member.is_none() {
             return Ok(());
         }
-        self.shared.write_own(&[Write {
-            table: Table::Meta,
-            key: membership::SEEN_KEY.to_vec(),
-            value: Some(keys::encode(&now)),
-        }])
+        self.shared.write_own(&[membership::seen(now)])
     }
 
     /// When [`Self::note_current`] was called last.
@@ -346,7 +358,7 @@ impl Control {
             return Err(older(state.mark.revision, known));
         }
         let (mark, parts) = state.open(&shared.seal, &membership.fleet)?;
-        shared.install(&mut writer, membership.at(mark), parts, OldAudit::Stays)
+        shared.install(&mut writer, membership.at(mark), parts, Begins::Behind)
     }
 
     /// All that this edge has, for others to begin with.
@@ -415,7 +427,7 @@ impl Control {
             edge: Uuid::random(),
             mark,
         };
-        shared.write_own(&[membership.write()])?;
+        shared.write_own(&membership.begin(Moment::now()))?;
         writer.member = Some(Member::new(membership.clone()));
         shared.show_membership(&writer);
         Ok(membership)
@@ -467,7 +479,7 @@ impl Control {
             edge,
             mark,
         };
-        shared.install(&mut writer, membership.clone(), parts, OldAudit::Goes)?;
+        shared.install(&mut writer, membership.clone(), parts, Begins::WithAll)?;
         Ok(membership)
     }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::Uuid;
+use crate::model::moment::Moment;
 use crate::store::keys::{decode, encode};
 use crate::store::ledger::Mark;
 use crate::store::{Store, StoreError, Table, Write};
@@ -13,6 +14,15 @@ pub(crate) const KEY: &[u8] = b"fleet";
 
 /// In the table of single values: when the store had all that the fleet has.
 pub(crate) const SEEN_KEY: &[u8] = b"fleet_seen";
+
+/// What is written when the store has all that the fleet has.
+pub(crate) fn seen(now: Moment) -> Write {
+    Write {
+        table: Table::Meta,
+        key: SEEN_KEY.to_vec(),
+        value: Some(encode(&now)),
+    }
+}
 
 /// That a store belongs to a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +52,11 @@ impl Membership {
             key: KEY.to_vec(),
             value: Some(encode(self)),
         }
+    }
+
+    /// What it writes where an edge begins with all that the fleet has.
+    pub(crate) fn begin(&self, now: Moment) -> [Write; 2] {
+        [self.write(), seen(now)]
     }
 
     /// What a transaction writes when there is none any more.

@@ -265,6 +265,13 @@ impl Kept {
     }
 }
 
+/// Trims the log below a revision.
+pub(crate) async fn trim(log: &Log, end: u64) {
+    let mut upkeep = fleet::Upkeep::default();
+    log.due(&mut upkeep).await.unwrap();
+    log.trim_below(&mut upkeep, end).await.unwrap();
+}
+
 /// All keys that begin with a prefix.
 pub(crate) async fn keys(etcd: &Etcd, prefix: &str) -> BTreeSet<String> {
     let client = etcd_client::Client::connect([etcd.url(0)], None).await;

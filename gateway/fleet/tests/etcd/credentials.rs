@@ -148,8 +148,7 @@ async fn an_edge_has_the_keys_of_its_fleet_and_tokens_are_renewed() {
     log.put_snapshot(&head, crate::cluster::parts(&[b"state"]))
         .await
         .unwrap();
-    log.tidy(&mut fleet::Upkeep::default(), 1).await.unwrap();
-    log.trim(head.revision).await.unwrap();
+    crate::cluster::trim(&log, head.revision).await;
     assert_eq!(log.past(&BEGIN.then(&[0])).await.unwrap(), Past::Had);
     log.take_turn().await.unwrap();
     let seen = open(as_user(&etcd, "secret"), "b").after(&head).await;

@@ -1,10 +1,11 @@
 //! The log in etcd, as the control plane wants it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::fleet::{
-    AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError, Standing, State,
+    AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, Page, SnapshotError, Standing,
+    State,
 };
 use bytes::Bytes;
 use control::{FleetState, Ledger, LedgerError, Mark, News};
@@ -25,6 +26,10 @@ pub(super) struct EtcdLedger {
     pub(super) checked: Arc<AtomicBool>,
     /// How often another edge was first since this one was.
     pub(super) lost: AtomicU32,
+    /// Entries that were left when it read last.
+    pub(super) behind: AtomicU64,
+    /// Since when its next change waits for that of another edge.
+    pub(super) waits: Mutex<Option<Instant>>,
 }
 
 impl EtcdLedger {
@@ -46,28 +51,39 @@ impl EtcdLedger {
 }
 
 impl EtcdLedger {
-    /// Has the others let this edge go first when it has lost too often, and go on when it was.
-    fn count(&self, added: &Result<Head, AppendError>) {
+    /// Has the others let this edge go first when it has lost too often, and go on when it was first, or has given
+    /// up.
+    fn count(&self, added: &Result<Head, AppendError>, is_large: bool) {
+        *self.waits() = None;
         match added {
-            Ok(_) if self.lost.swap(0, Ordering::Relaxed) >= FLEET_TURN_AFTER => {
-                said(self.etcd.end_turn());
-            }
-            Err(AppendError::Moved) => self.lose(),
+            // While a large one is written, others are always faster.
+            Err(AppendError::Moved) if is_large => self.lose(FLEET_TURN_AFTER),
+            Err(AppendError::Moved) => self.lose(1),
+            _ if self.lost.swap(0, Ordering::Relaxed) >= FLEET_TURN_AFTER => self.etcd.end_turn(),
             _ => {}
         }
     }
 
-    fn lose(&self) {
-        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-        if lost.is_multiple_of(FLEET_TURN_AFTER) {
-            said(self.etcd.take_turn());
+    fn lose(&self, races: u32) {
+        let before = self.lost.fetch_add(races, Ordering::Relaxed);
+        if before / FLEET_TURN_AFTER != (before + races) / FLEET_TURN_AFTER {
+            self.etcd.take_turn();
         }
     }
-}
 
-fn said(outcome: Result<(), LogError>) {
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "whose turn it is cannot be said");
+    /// Notes how far behind this edge is. What grows may never end: others change faster than it reads.
+    fn look_at(&self, page: &Page) {
+        let last = page.entries.last().map(|entry| entry.head.revision);
+        let behind = last.map_or(0, |last| page.head.revision.saturating_sub(last));
+        let before = self.behind.swap(behind, Ordering::Relaxed);
+        if before > 0 && behind >= before {
+            self.lose(1);
+        }
+    }
+
+    /// Since when the next change waits for that of another edge.
+    fn waits(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +115,7 @@ impl Ledger for EtcdLedger {
     fn append(&self, after: Mark, entry: Vec<u8>) -> Result<Mark, LedgerError> {
         let bytes = entry.len();
         let added = self.etcd.append(&head(after), Bytes::from(entry));
-        self.count(&added);
+        self.count(&added, bytes > ::fleet::limits::VALUE_BYTES_MAX);
         added.map(|head| mark(&head)).map_err(|error| match error {
             AppendError::Moved => LedgerError::Moved,
             AppendError::TooLarge(_) => LedgerError::TooLarge {
@@ -113,22 +129,21 @@ impl Ledger for EtcdLedger {
 
     fn after(&self, known: Mark) -> Result<News, LedgerError> {
         self.check()?;
-        let until = Instant::now() + FLEET_TURN_WAIT;
         let page = loop {
             let page = self.etcd.after(&head(known)).map_err(of_log)?;
-            match &page.turn {
-                Some(edge) if Instant::now() < until => {
-                    tracing::debug!(edge, "another edge goes first");
-                    std::thread::sleep(FLEET_TURN_LOOK);
-                }
-                _ => break page,
+            // What others have changed is put into force before anything is waited for.
+            let goes_first = page.turn.as_ref().filter(|_| page.entries.is_empty());
+            let Some(edge) = goes_first else {
+                break page;
+            };
+            let begun = *self.waits().get_or_insert_with(Instant::now);
+            if begun.elapsed() >= FLEET_TURN_WAIT {
+                break page;
             }
+            tracing::debug!(edge, "another edge goes first");
+            std::thread::sleep(FLEET_TURN_LOOK);
         };
-        // More was changed than comes at once: that may never end.
-        let last = page.entries.last().map(|entry| entry.head);
-        if last.is_some_and(|last| last != page.head) {
-            self.lose();
-        }
+        self.look_at(&page);
         let entries = page.entries.into_iter();
         Ok(News {
             entries: entries

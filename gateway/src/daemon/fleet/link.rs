@@ -1,7 +1,7 @@
 //! What a member has going: it follows, stands for leading, and tells the others of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -57,6 +57,8 @@ impl Link {
             standing: following.standing(),
             checked: checked.clone(),
             lost: AtomicU32::new(0),
+            behind: AtomicU64::new(0),
+            waits: Mutex::default(),
         })));
         let presence = etcd.announce(&membership.edge.to_string(), json!({}))?;
         Ok(Self {

@@ -593,10 +593,10 @@ impl Fleet for Edge {
         }
         let entered = joined.map_err(|error| not_made(&error));
         self.enter_and_wait();
-        entered?;
+        let membership = entered?;
         tracing::info!(
             fleet = self.name,
-            revision = state.mark.revision,
+            revision = membership.mark.revision,
             "joined the fleet"
         );
         Ok(FleetDone { backup })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use admin::age_of;
 use control::Moment;
+use rustix::time::{ClockId, clock_gettime};
 use vocabulary::clock::now_sec;
 
 /// How old what this edge has is at the most.
@@ -15,15 +16,39 @@ pub(super) struct Seen(Mutex<Aged>);
 struct Aged {
     age: Duration,
     at: Instant,
+    /// The same time by the clock that goes on while a machine is suspended.
+    booted: Duration,
+}
+
+/// How long the machine has been there, with the time that it was suspended.
+fn booted() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let (seconds, nanoseconds) = (now.tv_sec, now.tv_nsec);
+    Duration::new(
+        u64::try_from(seconds).unwrap_or_default(),
+        u32::try_from(nanoseconds).unwrap_or_default(),
+    )
 }
 
 impl Aged {
+    /// So old, at a time that is not long ago.
+    fn new(age: Duration, at: Instant) -> Self {
+        Self {
+            age,
+            at,
+            booted: booted().saturating_sub(at.elapsed()),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        let since = booted().saturating_sub(self.booted);
+        self.age + since.max(self.at.elapsed())
+    }
+
     /// By the machine's clock, of which whole seconds are known: never too young.
     fn since(at: Moment) -> Self {
-        Self {
-            age: Duration::from_secs_f64(age_of(at.seconds()) + 1.0),
-            at: Instant::now(),
-        }
+        let age = Duration::from_secs_f64(age_of(at.seconds()) + 1.0);
+        Self::new(age, Instant::now())
     }
 }
 
@@ -32,17 +57,13 @@ impl Seen {
     pub(super) fn since(last: Option<Moment>) -> Self {
         Self(Mutex::new(match last {
             Some(last) => Aged::since(last),
-            None => Aged {
-                age: Duration::ZERO,
-                at: Instant::now(),
-            },
+            None => Aged::new(Duration::ZERO, Instant::now()),
         }))
     }
 
     /// It begins with all that the fleet had at this time, whatever was before.
     pub(super) fn begin(&self, at: Instant) {
-        let age = Duration::ZERO;
-        *self.aged() = Aged { age, at };
+        *self.aged() = Aged::new(Duration::ZERO, at);
     }
 
     fn aged(&self) -> MutexGuard<'_, Aged> {
@@ -50,18 +71,15 @@ impl Seen {
     }
 
     pub(super) fn age(&self) -> Duration {
-        let aged = self.aged();
-        aged.age + aged.at.elapsed()
+        self.aged().now()
     }
 
     /// Everything was there that the fleet had at that time.
     pub(super) fn had_all(&self, at: Instant) {
         let mut aged = self.aged();
-        if at.elapsed() < aged.age + aged.at.elapsed() {
-            *aged = Aged {
-                age: Duration::ZERO,
-                at,
-            };
+        // The same answer is told again and again; what a suspended machine has missed stays missed.
+        if at > aged.at {
+            *aged = Aged::new(Duration::ZERO, at);
         }
     }
 
@@ -81,16 +99,15 @@ mod tests {
         let seen = Seen::since(Some(Moment::from_seconds(now_sec() - 100)));
         assert!((100..200).contains(&seen.age().as_secs()));
         assert!((now_sec() - 200..now_sec() - 100).contains(&seen.moment().seconds()));
-        let Some(before) = Instant::now().checked_sub(Duration::from_secs(50)) else {
-            return;
-        };
+        let before = Instant::now();
         seen.had_all(before);
-        assert!((50..100).contains(&seen.age().as_secs()));
-        let Some(earlier) = before.checked_sub(Duration::from_secs(20)) else {
-            return;
-        };
-        seen.had_all(earlier);
-        assert!((50..69).contains(&seen.age().as_secs()));
+        assert!(seen.age().as_secs() < 100);
+        let young = seen.age();
+        if let Some(earlier) = before.checked_sub(Duration::from_secs(50)) {
+            seen.had_all(earlier);
+        }
+        seen.had_all(before);
+        assert!((young..Duration::from_secs(40)).contains(&seen.age()));
         // A clock that was set back says nothing of before.
         let seen = Seen::since(Some(Moment::from_seconds(now_sec() + 3_600)));
         assert!(seen.age().as_secs() <= 1);
