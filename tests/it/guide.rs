@@ -10,11 +10,14 @@ use tests::tool::{self, has};
 use tests::wait::until;
 
 /// How a block begins whose command goes on until it is stopped.
-const BACKGROUND: &str = "# in a terminal of its own\n";
+pub(crate) const BACKGROUND: &str = "# in a terminal of its own\n";
+
+/// Where the guide has its gateway.
+const SOCKET: &str = "admin.sock";
 
 /// A block of the guide.
 #[derive(Debug)]
-enum Block {
+pub(crate) enum Block {
     /// To be pasted into a shell.
     Shell(String),
     /// Lines that the commands before it print, in this order and among others.
@@ -22,7 +25,7 @@ enum Block {
 }
 
 /// A process of the guide that ends with the test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -31,7 +34,7 @@ impl Drop for Running {
     }
 }
 
-fn blocks(text: &str) -> Vec<Block> {
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut open: Option<(&str, String)> = None;
     for line in text.lines() {
@@ -69,7 +72,7 @@ fn says(line: &str, wanted: &str) -> bool {
 }
 
 /// Looks for the wanted lines one after the other.
-fn check(block: &str, printed: &str, wanted: &str) {
+pub(crate) fn check(block: &str, printed: &str, wanted: &str) {
     let mut lines = printed.lines();
     for wanted in wanted.lines() {
         assert!(
@@ -95,7 +98,8 @@ fn adapted(block: &str, gateway: SocketAddr, origin: SocketAddr) -> String {
         .replace("com:8443/", &format!("com:{}/", gateway.port()))
 }
 
-fn shell(script: &str, home: &Path) -> Command {
+/// Runs some lines in a folder, with the socket that was exported before.
+pub(crate) fn shell(script: &str, home: &Path, socket: &str) -> Command {
     let postern = tool::postern();
     let mut paths = vec![postern.parent().unwrap().to_owned()];
     paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
@@ -104,7 +108,7 @@ fn shell(script: &str, home: &Path) -> Command {
         .args(["-e", "-u", "-o", "pipefail", "-c", script])
         .env("PATH", std::env::join_paths(paths).unwrap())
         // Set by a block, and blocks have a shell of their own here.
-        .env("POSTERN_SOCKET", home.join("admin.sock"))
+        .env("POSTERN_SOCKET", home.join(socket))
         .current_dir(home);
     command
 }
@@ -135,7 +139,7 @@ fn every_command_of_the_guide_works() {
                 let script = adapted(&block, gateway, origin);
                 commands += script.lines().count();
                 if let Some(line) = script.strip_prefix(BACKGROUND) {
-                    let child = shell(&format!("exec {line}"), &home)
+                    let child = shell(&format!("exec {line}"), &home, SOCKET)
                         .stdin(Stdio::null())
                         .stdout(Stdio::null())
                         .stderr(Stdio::null())
@@ -150,7 +154,7 @@ fn every_command_of_the_guide_works() {
                     until(line, || TcpStream::connect(address).ok());
                     continue;
                 }
-                let done = tool::run(&mut shell(&format!("exec 2>&1\n{script}"), &home));
+                let done = tool::run(&mut shell(&format!("exec 2>&1\n{script}"), &home, SOCKET));
                 assert_eq!(done.code, 0, "{block}\n{}\n{}", done.out, done.err);
                 last = (block, done.out);
             }
@@ -169,7 +173,7 @@ fn every_command_of_the_guide_works() {
             gateway,
             origin,
         );
-        let said = tool::run(&mut shell(&script, &home)).ok();
+        let said = tool::run(&mut shell(&script, &home, SOCKET)).ok();
         assert!(
             said.to_ascii_lowercase()
                 .contains(&header.to_ascii_lowercase()),

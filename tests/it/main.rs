@@ -25,6 +25,8 @@ mod fair;
 mod fields;
 mod fleet;
 mod fleet_faults;
+mod fleet_guide;
+mod fleet_kinds;
 mod fleet_load;
 mod fleet_tls;
 mod front;
