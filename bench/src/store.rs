@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -241,6 +242,33 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         )
     })?;
     tell("issue a certificate", made);
+    let digest = |socket: &Path| ask(socket, "GET", "/postern/v1/fleet/digest", "");
+    tell(
+        "digest of the state",
+        times(count.min(10), |_| digest(&socket))?,
+    );
+    let over = AtomicBool::new(false);
+    let made = std::thread::scope(|scope| {
+        let digesting = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                digest(&socket)?;
+            }
+            anyhow::Ok(())
+        });
+        let made = times(count, |_| {
+            ask(
+                &socket,
+                "POST",
+                &format!("{zone}/client_certificates"),
+                &body,
+            )
+        });
+        over.store(true, Ordering::Relaxed);
+        let digested = digesting.join();
+        digested.map_err(|_panic| anyhow::anyhow!("asking for digests failed"))??;
+        made
+    })?;
+    tell("issue a certificate beside digests", made);
     tell(
         "two syncs of 4 KiB in the same directory",
         syncs(place, count)?,

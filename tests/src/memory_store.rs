@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use control::{RedbStore, Store, StoreError, Table, Visit, Write};
+use control::{Look, RedbStore, Store, StoreError, Table, Visit, Write};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Held {
     revision: u64,
     tables: Vec<(Table, Rows)>,
@@ -94,6 +94,11 @@ impl Store for MemoryStore {
                 .collect()
         });
         found.iter().try_for_each(|(key, value)| visit(key, value))
+    }
+
+    fn at_once(&self, look: Look<'_>) -> Result<(), StoreError> {
+        let copy = self.held(|held| held.clone());
+        look(&Self(Arc::new(Mutex::new(copy))))
     }
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {

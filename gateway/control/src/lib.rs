@@ -83,7 +83,7 @@ pub use self::store::seal::{Seal, SealError};
 pub use self::store::transaction::{Transaction, TransactionError};
 pub use self::store::verify::{RestoreError, Verified, restore, verify};
 pub use self::store::{
-    FORMAT as STORE_FORMAT, RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write,
+    FORMAT as STORE_FORMAT, Look, RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write,
 };
 pub use self::watch::crl_files::CrlDirectory;
 pub use self::watch::crl_sources::CrlFiles;

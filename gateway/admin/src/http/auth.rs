@@ -368,7 +368,7 @@ fn needed(method: &Method, path: &str) -> (Scope, Option<Id>) {
     let zone = segments.next().and_then(|id| id.parse().ok());
     let resource = segments.next().unwrap_or_default();
     let scope = match (method, resource) {
-        // It reads the whole store, and changes wait meanwhile.
+        // It reads the whole store.
         _ if path == "/postern/v1/fleet/digest" => Scope::All,
         (&Method::GET | &Method::HEAD, _) => Scope::Read,
         (_, "client_certificates") => Scope::Certificates,

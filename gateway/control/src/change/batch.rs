@@ -17,7 +17,7 @@ use crate::change::error::ChangeError;
 use crate::change::intent::Intent;
 use crate::change::{Changes, Control};
 use crate::compile::Parts;
-use crate::store::{Store, StoreError, Table, Visit, Write};
+use crate::store::{Look, Store, StoreError, Table, Visit, Write};
 
 type Layer = HashMap<Table, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
 
@@ -98,6 +98,11 @@ impl Store for Overlay {
             }
         }
         Ok(())
+    }
+
+    fn at_once(&self, look: Look<'_>) -> Result<(), StoreError> {
+        // Only whoever makes the change has it, and the writer.
+        look(self)
     }
 
     fn backup(&self, _to: &std::path::Path) -> Result<(), StoreError> {

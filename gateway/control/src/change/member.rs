@@ -47,14 +47,7 @@ impl Member {
 
     /// The log, when it can be asked and the store is as the fleet has left it.
     fn ledger(&self, revision: u64) -> Result<Arc<dyn Ledger>, LedgerError> {
-        let Membership { fleet, mark, .. } = &self.membership;
-        if mark.revision != revision {
-            return Err(LedgerError::Another(format!(
-                "the store was changed outside of its fleet `{fleet}` (it is at revision {revision}, and \
-                 followed the fleet to {}): `postern fleet join --replace` makes it the fleet's again",
-                mark.revision
-            )));
-        }
+        self.membership.check(revision)?;
         self.ledger.clone()
     }
 }
@@ -273,17 +266,18 @@ impl Shared {
 
 impl<A: Reads> Control<A> {
     /// The revision, and a digest of all that the store has, but what is its own. Equal stores have equal
-    /// ones.
+    /// ones. Changes go on meanwhile.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn state_digest(&self) -> Result<(u64, [u8; DIGEST_BYTES]), StoreError> {
-        let _writer = self.shared.lock();
-        let revision = self.shared.model.load().revision;
-        Ok((
-            revision,
-            state::digest(self.shared.store.as_ref(), revision)?,
-        ))
+        let mut found = (0, [0; DIGEST_BYTES]);
+        self.shared.store.at_once(&mut |store| {
+            let revision = store.revision()?;
+            found = (revision, state::digest(store, revision)?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 
@@ -361,17 +355,23 @@ impl Control {
         shared.install(&mut writer, membership.at(mark), parts, Begins::Behind)
     }
 
-    /// All that this edge has, for others to begin with.
+    /// All that this edge has, for others to begin with. Changes go on meanwhile.
     ///
     /// # Errors
-    /// It is in no fleet, or the store cannot be read.
+    /// It is in no fleet, was changed outside of it, or the store cannot be read.
     pub fn state(&self) -> Result<FleetState, ChangeError> {
         let shared = &self.shared;
-        // No change comes in between.
-        let writer = shared.lock();
-        let Membership { fleet, mark, .. } = membership_of(&writer)?;
-        let parts = state::read(shared.store.as_ref(), mark.revision)?;
-        drop(writer);
+        let mut found = None;
+        shared.store.at_once(&mut |store| {
+            let Some(membership) = Membership::read(store)? else {
+                return Ok(());
+            };
+            membership.check(store.revision()?)?;
+            let parts = state::read(store, membership.mark.revision)?;
+            found = Some((membership, parts));
+            Ok(())
+        })?;
+        let (Membership { fleet, mark, .. }, parts) = found.ok_or_else(in_no_fleet)?;
         let parts = sealed::seal_parts(&shared.seal, &fleet, mark, &parts)?;
         Ok(FleetState {
             mark,
@@ -517,7 +517,11 @@ fn is_fresh(model: &Model) -> bool {
 fn membership_of(writer: &Writer) -> Result<Membership, ChangeError> {
     let member = writer.member.as_ref();
     let membership = member.map(|member| member.membership.clone());
-    membership.ok_or_else(|| ChangeError::invalid("fleet", "this gateway is in no fleet"))
+    membership.ok_or_else(in_no_fleet)
+}
+
+fn in_no_fleet() -> ChangeError {
+    ChangeError::invalid("fleet", "this gateway is in no fleet")
 }
 
 fn is_in_none(writer: &Writer) -> Result<(), ChangeError> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
 use crate::store::keys::{decode, encode};
-use crate::store::ledger::Mark;
+use crate::store::ledger::{LedgerError, Mark};
 use crate::store::{Store, StoreError, Table, Write};
 
 /// In the table of single values: the membership. Own to each edge, as all that begins with it.
@@ -43,6 +43,19 @@ impl Membership {
         value
             .map(|value| decode(Table::Meta, KEY, &value))
             .transpose()
+    }
+
+    /// Whether the store is as the fleet has left it, at this revision.
+    pub(crate) fn check(&self, revision: u64) -> Result<(), LedgerError> {
+        let Self { fleet, mark, .. } = self;
+        if mark.revision == revision {
+            return Ok(());
+        }
+        Err(LedgerError::Another(format!(
+            "the store was changed outside of its fleet `{fleet}` (it is at revision {revision}, and followed the \
+             fleet to {}): `postern fleet join --replace` makes it the fleet's again",
+            mark.revision
+        )))
     }
 
     /// What a transaction writes of it.

@@ -143,6 +143,9 @@ pub struct Write {
 /// What a reader gets of one key.
 pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
+/// Who looks at a store as it is at one moment.
+pub type Look<'l> = &'l mut dyn FnMut(&dyn Store) -> Result<(), StoreError>;
+
 /// A durable, ordered key-value store with one writer.
 ///
 /// ```
@@ -197,6 +200,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be read, or `visit` says so.
     fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StoreError>;
+
+    /// Has `look` see the store as it is at one moment. Changes go on meanwhile and are not seen; what they
+    /// leave behind takes room until `look` is done.
+    ///
+    /// # Errors
+    /// The store cannot be read, or `look` says so.
+    fn at_once(&self, look: Look<'_>) -> Result<(), StoreError>;
 
     /// Writes a store equal to this one, as it is at one moment, to a new file at `to`. Changes go
     /// on meanwhile and are not in it.

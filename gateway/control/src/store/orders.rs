@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::model::Model;
 use crate::store::order::{self, version_key};
-use crate::store::{Store, StoreError, Table, Visit, Write};
+use crate::store::{Look, Store, StoreError, Table, Visit, Write};
 
 /// The records of current versions, and their pages.
 #[derive(Debug, Default)]
@@ -69,6 +69,10 @@ impl Store for Orders {
     }
 
     fn scan(&self, _table: Table, _prefix: &[u8], _visit: Visit<'_>) -> Result<(), StoreError> {
+        Err(StoreError::HandedOver)
+    }
+
+    fn at_once(&self, _look: Look<'_>) -> Result<(), StoreError> {
         Err(StoreError::HandedOver)
     }
 

@@ -159,6 +159,10 @@ impl Store for Refusing {
         self.store.scan(table, prefix, visit)
     }
 
+    fn at_once(&self, look: Look<'_>) -> Result<(), StoreError> {
+        self.store.at_once(look)
+    }
+
     fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.store.backup(to)
     }

@@ -577,3 +577,22 @@ fn a_state_is_split_and_put_together_again() {
         state::digest(store.as_ref(), revision).unwrap()
     );
 }
+
+#[test]
+fn a_state_is_read_of_one_moment_and_no_change_waits_for_that() {
+    let world = World::new();
+    world.zone();
+    let control = world.control();
+    let before = control.state_digest().unwrap();
+    let mut seen = None;
+    let read = control.shared.store.at_once(&mut |moment| {
+        control.create_zone("other.test").unwrap();
+        let revision = moment.revision()?;
+        seen = Some((revision, state::digest(moment, revision)?));
+        assert!(moment.commit(revision, &[]).is_err(), "it is only read");
+        Ok(())
+    });
+    read.unwrap();
+    assert_eq!(seen, Some(before));
+    assert_ne!(control.state_digest().unwrap(), before);
+}

@@ -9,7 +9,7 @@ use crate::limits::RULESET_VERSIONS_MAX;
 use crate::model::id::ID_BYTES;
 use crate::model::rule_diff::Difference;
 use crate::store::keys::encode;
-use crate::store::{RedbStore, Store, StoreError, Table, Visit, Write, keys, migrate, order};
+use crate::store::{Look, RedbStore, Store, StoreError, Table, Visit, Write, keys, migrate, order};
 use ::rules::testing::random::Random;
 use chunked_list::ChunkedList;
 
@@ -141,6 +141,10 @@ impl Store for Overtaken {
             self.store.commit(self.store.revision()?, &writes)?;
         }
         self.store.scan(table, prefix, visit)
+    }
+
+    fn at_once(&self, look: Look<'_>) -> Result<(), StoreError> {
+        self.store.at_once(look)
     }
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {

@@ -3,6 +3,8 @@
 //! Owns how the file is created (whole or not at all, mode 0600), opened, and opened again after
 //! the disk refused a write. Does not know what the records mean.
 
+mod view;
+
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -16,8 +18,9 @@ use redb::{
     StorageError, TableDefinition, TableError, TransactionError,
 };
 
+use self::view::View;
 use super::copies::forget_copies;
-use super::{Store, StoreError, StoreOpenError, Table, Visit, Write};
+use super::{Look, Store, StoreError, StoreOpenError, Table, Visit, Write};
 use crate::limits::STORE_CACHE_BYTES;
 
 /// What this build writes. A reader refuses anything newer.
@@ -484,11 +487,7 @@ fn found_revision(bytes: Option<&[u8]>) -> Result<u64, Attempt> {
 
 impl Store for RedbStore {
     fn revision(&self) -> Result<u64, StoreError> {
-        self.run(|database| {
-            let meta = database.begin_read()?.open_table(definition(Table::Meta))?;
-            let value = meta.get(REVISION_KEY)?;
-            found_revision(value.as_ref().map(redb::AccessGuard::value))
-        })
+        self.run(|database| View::of(database)?.last())
     }
 
     fn commit_as(&self, expected: u64, next: u64, writes: &[Write]) -> Result<(), StoreError> {
@@ -528,10 +527,7 @@ impl Store for RedbStore {
     }
 
     fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.run(|database| {
-            let table = database.begin_read()?.open_table(definition(table))?;
-            Ok(table.get(key)?.map(|value| value.value().to_vec()))
-        })
+        self.run(|database| View::of(database)?.get(table, key))
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
@@ -539,16 +535,16 @@ impl Store for RedbStore {
         // harmless look-up has shown to work.
         self.revision()?;
         let visit = RefCell::new(visit);
+        self.run(|database| View::of(database)?.range(table, prefix, &mut **visit.borrow_mut()))
+    }
+
+    fn at_once(&self, look: Look<'_>) -> Result<(), StoreError> {
+        // As with a scan.
+        self.revision()?;
+        let look = RefCell::new(look);
         self.run(|database| {
-            let table = database.begin_read()?.open_table(definition(table))?;
-            for entry in table.range(prefix..)? {
-                let (key, value) = entry?;
-                if !key.value().starts_with(prefix) {
-                    break;
-                }
-                (visit.borrow_mut())(key.value(), value.value()).map_err(Attempt::Failed)?;
-            }
-            Ok(())
+            let view = View::of(database)?;
+            (look.borrow_mut())(&view).map_err(Attempt::Failed)
         })
     }
 
