@@ -29,9 +29,9 @@ enum Command {
     /// An origin of `origin-faults`, which runs in a process of its own
     #[command(hide = true)]
     FaultOrigin(faults::OriginArguments),
-    /// The followers of `fleet`, which run in a process of their own
+    /// The edges of `fleet`, which run in a process of their own
     #[command(hide = true)]
-    FleetFollowers(fleet::FollowerArguments),
+    FleetEdges(fleet::EdgeArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +49,7 @@ enum Work {
     Pages(pages::Arguments),
     /// What idle connections weigh in Postern, and what BoringSSL weighs of it
     Idle(idle::Arguments),
-    /// Many followers of a fleet's log in one etcd: when the last of them has a change, and what it costs
+    /// Many edges of a fleet on one etcd: when the last of them has a change in force, and what it costs
     Fleet(fleet::Arguments),
     /// Put load on a URL
     Load(load::Arguments),
@@ -78,7 +78,7 @@ fn start(command: Command) -> Result<()> {
         // It has a loop of its own, and ends by the signal itself.
         Command::Relay(arguments) => return relay::run(&arguments),
         Command::FaultOrigin(arguments) => return faults::serve(&arguments),
-        Command::FleetFollowers(arguments) => return fleet::follow(&arguments),
+        Command::FleetEdges(arguments) => return fleet::follow(&arguments),
         Command::Work(command) => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

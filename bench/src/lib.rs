@@ -8,7 +8,7 @@
 //! | `flood` | what attackers cost, and what a visitor beside them notices |
 //! | `faults` | what goes wrong with an origin, and how many requests fail of it |
 //! | `pages` | what open pages of the dashboard cost while requests are refused |
-//! | `fleet` | many followers of a fleet's log: when the last of them has a change |
+//! | `fleet` | many edges of a fleet: when the last of them has a change in force |
 //! | `idle` | what ten thousand idle connections weigh, and what BoringSSL weighs of it |
 //! | `load` | load on any URL |
 //! | `client` | the client: TLS, HTTP/1.1 and HTTP/2, closed loop and open loop |

@@ -164,6 +164,22 @@ fn memory_of_one(pid: u32) -> Result<u64> {
         .with_context(|| format!("{path} has no `Pss:` line"))
 }
 
+/// Memory that processes may still take, in bytes.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn available_memory() -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes =
+        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kibibytes
+        .map(|count| count * 1024)
+        .context("/proc/meminfo has no `MemAvailable:` line")
+}
+
 /// Raises the soft limit of open files to the hard one and says what it is now.
 ///
 /// # Errors

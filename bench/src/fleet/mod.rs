@@ -1,42 +1,47 @@
-//! `bench fleet`: many followers of one log in a real etcd on this machine, and when the last of them has
-//! a change.
+//! `bench fleet`: many edges of one fleet, on a real etcd on this machine, and when the last of them has a change in
+//! force.
 //!
-//! The followers are the code that edges run, without a store behind it: what each takes is noted. They run
-//! in a process of their own, each with a connection of its own, so that their CPU time is told apart from
-//! etcd's. Changes come at an even rate; both processes read the same monotonic clock.
+//! Each edge is what an edge runs, but for the data path: a control plane with a store of its own, which takes
+//! every entry of the log in one transaction, compiles it and publishes it; what says that the edge lives; and
+//! what stands for leading. They run in one process, each with a connection of its own to etcd, so that their
+//! CPU time is told apart from etcd's and from the writer's. The writer is one more edge. Changes come at an even
+//! rate; all processes read the same monotonic clock.
+//!
+//! A thousand stores on one disk would wait for each other, as a thousand edges with a disk each do not: they are
+//! in memory unless `--stores` says otherwise, and a commit costs no wait. With `--bare` edges are followers only,
+//! without a store: what etcd and the way to it do.
 
-mod followers;
+mod edges;
+mod run;
+mod stages;
+mod writer;
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ::fleet::{AppendError, Digest, Engine, Founding, Head, Log, Settings};
-use anyhow::{Context, Result, bail};
+use ::fleet::{Digest, Engine, Head, Log, Settings};
+use anyhow::{Context, Result};
 use clap::Args;
 use rustix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-pub use self::followers::{FollowerArguments, follow};
+pub use self::edges::{EdgeArguments, follow};
+use self::writer::Contents;
 
 use crate::compare::seconds;
-use crate::machine::{self, Machine};
-use crate::peers::Child;
+use crate::machine::Machine;
 use crate::report::write;
-use crate::world::{Directory, free_address};
 
-/// How long etcd, the followers or the last change may take.
+/// How long etcd, or what is asked of the edges, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The fleet that is followed.
+/// The fleet.
 const NAME: &str = "bench";
-/// What the followers say when they have all and are told of what comes.
+/// What the edges say when they have all and are told of what comes.
 const READY: &str = "ready";
 /// What they say when every change but the last has come to all.
 const ALL_BUT_ONE: &str = "all but one";
-/// Where the log begins.
+/// Where the log begins that is followed without stores.
 const BEGIN: Head = Head {
     revision: 0,
     digest: Digest::NONE,
@@ -45,19 +50,33 @@ const BEGIN: Head = Head {
 /// Arguments of `bench fleet`.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Followers, for each run
+    /// Edges, for each run
     #[arg(long, value_delimiter = ',', default_value = "100,300,1000", value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    followers: Vec<u32>,
+    edges: Vec<u32>,
     /// Changes a second
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// Bytes of a change
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
-    bytes: u32,
     /// Seconds of each run
     #[arg(long, default_value_t = 20.0, value_parser = seconds)]
     seconds: f64,
-    /// Relays between etcd and the followers: `etcd grpc-proxy`, with as many followers each
+    /// Seconds without a change before, for what edges cost then
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    idle: f64,
+    #[command(flatten)]
+    contents: Contents,
+    /// Where the edges' stores are
+    #[arg(long, value_name = "DIRECTORY", default_value = "/dev/shm")]
+    stores: PathBuf,
+    /// Threads that take changes, for all edges
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=512))]
+    threads: u32,
+    /// Followers without stores in the place of edges
+    #[arg(long)]
+    bare: bool,
+    /// Bytes of a change, with --bare
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    bytes: u32,
+    /// Relays between etcd and the edges: `etcd grpc-proxy`, with as many edges each
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
     relays: u8,
     /// etcd's binary
@@ -80,7 +99,8 @@ pub struct Times {
 }
 
 impl Times {
-    fn of(mut nanoseconds: Vec<u64>) -> Self {
+    fn of(nanoseconds: impl Iterator<Item = u64>) -> Self {
+        let mut nanoseconds: Vec<u64> = nanoseconds.collect();
         nanoseconds.sort_unstable();
         let at = |part: usize| {
             let index = (nanoseconds.len() * part).div_ceil(100).saturating_sub(1);
@@ -96,42 +116,55 @@ impl Times {
     }
 }
 
+/// What one of the parts took.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Cost {
+    /// The part of a core.
+    pub core: f64,
+    /// CPU time for an edge and change, in microseconds, with all that is done beside.
+    pub us: f64,
+    /// The part of a core while there was no change.
+    pub idle_core: f64,
+    /// CPU time for an edge and second while there was no change, in microseconds.
+    pub idle_us: f64,
+    /// Memory, in bytes.
+    pub bytes: u64,
+}
+
 /// A run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
-    /// Followers.
-    pub followers: u32,
+    /// Edges.
+    pub edges: u32,
     /// Changes that were made.
     pub changes: u64,
     /// Changes a second that came to be.
     pub rate: f64,
     /// From the begin of a change to etcd's answer that it is in the log.
     pub append: Times,
-    /// From that answer until half of the followers have taken it.
+    /// From the begin of a change until it is acknowledged.
+    pub acknowledge: Times,
+    /// From etcd's answer until half of the edges have it in force.
     pub half: Times,
-    /// From that answer until the last one has taken it.
+    /// From that answer until the last one has it in force.
     pub last: Times,
-    /// The part of a core that etcd took.
-    pub etcd_cpu: f64,
-    /// The part of a core that all relays took.
-    pub relays_cpu: f64,
-    /// The part of a core that the followers took.
-    pub followers_cpu: f64,
-    /// CPU time of etcd for a follower and change, in microseconds, with all that it does beside.
-    pub etcd_us: f64,
-    /// CPU time of the relays for a follower and change, in microseconds.
-    pub relays_us: f64,
-    /// CPU time of a follower for a change, in microseconds.
-    pub follower_us: f64,
-    /// Bytes that etcd's clients (its relays, if there are any) were sent for a follower and change, as etcd counts them.
+    /// etcd's.
+    pub etcd: Cost,
+    /// Of all relays.
+    pub relays: Cost,
+    /// Of all edges.
+    pub followers: Cost,
+    /// CPU time of the control plane of an edge for a change, in microseconds: its stages.
+    pub stages: Vec<(&'static str, f64)>,
+    /// The same, all of it.
+    pub take_us: f64,
+    /// Bytes that etcd's clients (its relays, if there are any) were sent for an edge and change, as etcd counts them.
     pub wire_bytes: f64,
-    /// Memory of etcd, in bytes.
-    pub etcd_bytes: u64,
-    /// Memory of all relays, in bytes.
-    pub relays_bytes: u64,
-    /// Memory of the followers' process, in bytes.
-    pub followers_bytes: u64,
-    /// From etcd's end, after which it was started at once, until the last follower had a change that was
+    /// Bytes of etcd's file.
+    pub etcd_file: u64,
+    /// Bytes of all stores.
+    pub stores: u64,
+    /// From etcd's end, after which it was started at once, until the last edge had a change in force that was
     /// made then, in milliseconds.
     pub back_ms: f64,
 }
@@ -143,20 +176,12 @@ pub struct Report {
     pub machine: Machine,
     /// What was measured, in etcd's words.
     pub etcd: String,
-    /// Bytes of a change.
-    pub bytes: u32,
-    /// Relays between etcd and the followers.
+    /// Whether edges had no stores.
+    pub bare: bool,
+    /// Relays between etcd and the edges.
     pub relays: u8,
-    /// One for each count of followers.
+    /// One for each count of edges.
     pub runs: Vec<Run>,
-}
-
-/// When a change was taken, in nanoseconds of the monotonic clock.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct TakenAt {
-    revision: u64,
-    half: u64,
-    last: u64,
 }
 
 /// Nanoseconds of the clock that all processes of a machine share.
@@ -166,19 +191,26 @@ fn now() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
 }
 
-fn log(url: &str, edge: &str) -> Result<Log> {
-    let engine = Engine::new(Settings {
+fn settings(url: &str) -> Result<Settings> {
+    Ok(Settings {
         members: vec![url.parse()?],
         tls: None,
         user: None,
-    })?;
-    Ok(Log::open(engine, &NAME.parse()?, edge))
+    })
+}
+
+fn log(url: &str, edge: &str) -> Result<Log> {
+    Ok(Log::open(
+        Engine::new(settings(url)?)?,
+        &NAME.parse()?,
+        edge,
+    ))
 }
 
 /// Runs it.
 ///
 /// # Errors
-/// There is no etcd, or the followers do not follow.
+/// There is no etcd, or the edges do not follow.
 pub async fn run(arguments: Arguments) -> Result<()> {
     let version = Command::new(&arguments.etcd).arg("--version").output();
     let version = version.with_context(|| format!("running {}", arguments.etcd.display()))?;
@@ -186,46 +218,20 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let mut report = Report {
         machine: Machine::describe(),
         etcd: version.lines().next().unwrap_or_default().to_owned(),
-        bytes: arguments.bytes,
+        bare: arguments.bare,
         relays: arguments.relays,
         runs: Vec::new(),
     };
-    println!(
-        "{:>28} | {:^20} | {:^20} | {:^11} | {:^11} | {:^11} | {:^17} | {:>5} | {:>6}",
-        "", "to half, ms", "to the last, ms", "etcd", "relays", "followers", "MiB", "", "back",
-    );
-    println!(
-        "{:>9} {:>9} {:>8} | {:>6} {:>6} {:>6} | {:>6} {:>6} {:>6} | {:>5} {:>5} | {:>5} {:>5} | {:>5} {:>5} | {:>5} {:>5} {:>5} | {:>5} | {:>6}",
-        "followers",
-        "changes/s",
-        "append",
-        "p50",
-        "p99",
-        "max",
-        "p50",
-        "p99",
-        "max",
-        "core",
-        "µs",
-        "core",
-        "µs",
-        "core",
-        "µs",
-        "etcd",
-        "relay",
-        "foll.",
-        "bytes",
-        "ms"
-    );
-    for followers in arguments.followers.clone() {
-        let run = one(&arguments, followers).await?;
-        println!("{}", line(&run));
+    println!("{:?}, {}", report.machine, report.etcd);
+    for edges in arguments.edges.clone() {
+        let run = run::one(&arguments, edges).await?;
+        print!("{}", told(&run));
         report.runs.push(run);
     }
     println!(
-        "to half, to the last: from etcd's word that a change is in the log until so many followers have \
-         it; µs and bytes: for a follower and a change; back: from etcd's end until the last one has a change \
-         that was made after etcd was started again"
+        "committed: etcd's word that a change is in the log; µs: CPU time for an edge and a change, with all that \
+         is done meanwhile; back: from etcd's end until the last edge has a change in force that was made after \
+         etcd was started again"
     );
     if let Some(path) = &arguments.json {
         write(path, &serde_json::to_string_pretty(&report)?)?;
@@ -233,199 +239,62 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-fn line(run: &Run) -> String {
+fn told(run: &Run) -> String {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    format!(
-        "{:>9} {:>9.1} {:>8.1} | {:>6.1} {:>6.1} {:>6.1} | {:>6.1} {:>6.1} {:>6.1} | {:>5.2} {:>5.0} | {:>5.2} {:>5.0} | {:>5.2} {:>5.0} | {:>5.0} {:>5.0} {:>5.0} | {:>5.0} | {:>6.0}",
-        run.followers,
-        run.rate,
-        run.append.p50_ms,
-        run.half.p50_ms,
-        run.half.p99_ms,
-        run.half.max_ms,
-        run.last.p50_ms,
-        run.last.p99_ms,
-        run.last.max_ms,
-        run.etcd_cpu,
-        run.etcd_us,
-        run.relays_cpu,
-        run.relays_us,
-        run.followers_cpu,
-        run.follower_us,
-        mebibytes(run.etcd_bytes),
-        mebibytes(run.relays_bytes),
-        mebibytes(run.followers_bytes),
-        run.wire_bytes,
-        run.back_ms,
-    )
-}
-
-/// A run, with an etcd of its own.
-async fn one(arguments: &Arguments, followers: u32) -> Result<Run> {
-    let directory = Directory::make()?;
-    let (clients, peers) = (free_address()?, free_address()?);
-    let url = format!("http://{clients}");
-    let start = || {
-        let mut command = Command::new(&arguments.etcd);
-        command.arg("--data-dir").arg(directory.path().join("etcd"));
-        command.args(["--log-level", "error", "--listen-client-urls", &url]);
-        command.args(["--advertise-client-urls", &url]);
-        let peer = format!("http://{peers}");
-        command.args(["--listen-peer-urls", &peer]);
-        command.args(["--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("default={peer}")]);
-        Child::start(command, &directory.path().join("etcd.log"))
-    };
-    let etcd = start()?;
-    let writer = log(&url, "writer")?;
-    let founding = Founding {
-        store_format: 1,
-        proof: Vec::new(),
-    };
-    let end = Instant::now() + PATIENCE;
-    while let Err(error) = writer.found(&BEGIN, &founding, []).await {
-        if Instant::now() > end {
-            bail!("etcd does not answer: {error}\n{}", etcd.said());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "some seconds, not less than none"
-    )]
-    let changes = (f64::from(arguments.rate) * arguments.seconds).ceil() as u64;
-    let mut relays = Vec::new();
-    let mut urls = Vec::new();
-    for number in 0..arguments.relays {
-        let address = free_address()?;
-        let mut command = Command::new(&arguments.etcd);
-        command.args(["grpc-proxy", "start", "--endpoints", &clients.to_string()]);
-        command.args(["--listen-addr", &address.to_string()]);
-        let said = directory.path().join(format!("relay-{number}.log"));
-        relays.push(Child::start(command, &said)?);
-        urls.push(format!("http://{address}"));
-    }
-    if urls.is_empty() {
-        urls.push(url.clone());
-    }
-    let said = directory.path().join("followers.log");
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["fleet-followers", "--urls", &urls.join(",")]);
-    command.args(["--count", &followers.to_string()]);
-    // And one after the break.
-    command.args(["--changes", &(changes + 1).to_string()]);
-    let mut child = Child::start(command, &said)?;
-    wait(&mut child, &said, |text| {
-        text.lines().any(|line| line == READY)
-    })
-    .await?;
-    // Until what came of connecting is over.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-
-    let cpu = |child: &Child| machine::cpu_time(child.pid());
-    let all = |children: &[Child]| children.iter().map(cpu).sum::<Duration>();
-    let before = (cpu(&etcd), cpu(&child), sent(clients)?, all(&relays));
-    let begun = Instant::now();
-    let mut made = Vec::new();
-    let mut head = BEGIN;
-    let change = vec![b'x'; usize::try_from(arguments.bytes)?];
-    let mut pace = tokio::time::interval(Duration::from_secs(1) / arguments.rate);
-    for _ in 0..changes {
-        pace.tick().await;
-        let from = now();
-        head = writer.append(&head, &change).await?;
-        made.push((from, now()));
-    }
-    let elapsed = begun.elapsed();
-    let before_break = |text: &str| text.lines().any(|line| line == ALL_BUT_ONE);
-    wait(&mut child, &said, before_break).await?;
-    let after = (cpu(&etcd), cpu(&child), sent(clients)?, all(&relays));
-    let memory = (machine::memory(etcd.pid())?, machine::memory(child.pid())?);
-    drop(etcd);
-    let broken = Instant::now();
-    let again = start()?;
-    loop {
-        match writer.append(&head, &change).await {
-            // Nobody else writes: it was added, and the answer was lost.
-            Ok(_) | Err(AppendError::Moved) => break,
-            Err(error) if broken.elapsed() > PATIENCE => {
-                bail!("etcd does not come back: {error}\n{}", again.said());
-            }
-            Err(_not_yet) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
-    let is_whole = |text: &str| text.lines().any(|line| line.starts_with('['));
-    let text = wait(&mut child, &said, is_whole).await?;
-    let back = broken.elapsed();
-    let taken = text
-        .lines()
-        .find(|line| line.starts_with('['))
-        .unwrap_or_default();
-    let taken: Vec<TakenAt> = serde_json::from_str(taken)?;
-    let since = |when: fn(&TakenAt) -> u64| {
-        let pairs = taken.iter().zip(&made);
-        Times::of(
-            pairs
-                .map(|(taken, (_, done))| when(taken).saturating_sub(*done))
-                .collect(),
+    let times = |times: &Times| {
+        format!(
+            "p50 {:>7.1} ms, p99 {:>7.1} ms, longest {:>7.1} ms\n",
+            times.p50_ms, times.p99_ms, times.max_ms
         )
     };
-    let each = f64::from(followers) * changes as f64;
-    let micros = |now: Duration, before: Duration| (now - before).as_secs_f64() * 1e6 / each;
-    let core =
-        |now: Duration, before: Duration| (now - before).as_secs_f64() / elapsed.as_secs_f64();
-    Ok(Run {
-        followers,
-        changes,
-        rate: changes as f64 / elapsed.as_secs_f64(),
-        append: Times::of(made.iter().map(|(from, done)| done - from).collect()),
-        half: since(|taken| taken.half),
-        last: since(|taken| taken.last),
-        etcd_cpu: core(after.0, before.0),
-        relays_cpu: core(after.3, before.3),
-        followers_cpu: core(after.1, before.1),
-        etcd_us: micros(after.0, before.0),
-        relays_us: micros(after.3, before.3),
-        follower_us: micros(after.1, before.1),
-        wire_bytes: (after.2 - before.2) / each,
-        etcd_bytes: memory.0,
-        relays_bytes: relays
-            .iter()
-            .map(|relay| machine::memory(relay.pid()))
-            .sum::<Result<u64>>()?,
-        followers_bytes: memory.1,
-        back_ms: back.as_secs_f64() * 1e3,
-    })
-}
-
-/// Waits until the followers have said something, and answers all that they said.
-async fn wait(
-    child: &mut Child,
-    said: &std::path::Path,
-    is_said: impl Fn(&str) -> bool,
-) -> Result<String> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let text = fs::read_to_string(said)?;
-        if is_said(&text) {
-            return Ok(text);
-        }
-        if Instant::now() > end || child.ended().is_some() {
-            bail!("the followers do not follow: {}", child.said());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let cost = |cost: &Cost| {
+        format!(
+            "{:.2} of a core, {:.1} µs; without changes {:.3} of a core, {:.0} µs an edge and second; {:.0} MiB\n",
+            cost.core,
+            cost.us,
+            cost.idle_core,
+            cost.idle_us,
+            mebibytes(cost.bytes)
+        )
+    };
+    let mut text = format!(
+        "\n{} edges, {} changes, {:.2} a second\n",
+        run.edges, run.changes, run.rate
+    );
+    text += "  begun → committed       ";
+    text += &times(&run.append);
+    text += "  begun → acknowledged    ";
+    text += &times(&run.acknowledge);
+    text += "  committed → at half     ";
+    text += &times(&run.half);
+    text += "  committed → at the last ";
+    text += &times(&run.last);
+    text += "  etcd      ";
+    text += &cost(&run.etcd);
+    if run.relays.bytes > 0 {
+        text += "  relays    ";
+        text += &cost(&run.relays);
     }
-}
-
-/// Bytes that etcd has sent to clients since it began.
-fn sent(etcd: SocketAddr) -> Result<f64> {
-    let mut stream = TcpStream::connect(etcd)?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let name = "etcd_network_client_grpc_sent_bytes_total ";
-    let value = text.lines().find_map(|line| line.strip_prefix(name));
-    let value = value.context("etcd does not count what it sends")?;
-    Ok(value.trim().parse()?)
+    text += "  edges     ";
+    text += &cost(&run.followers);
+    if run.stores > 0 {
+        let stages: Vec<String> = run
+            .stages
+            .iter()
+            .map(|(name, us)| format!("{name} {us:.0}"))
+            .collect();
+        text += &format!(
+            "  of it     taking a change {:.0} µs: {}\n  stores    {:.0} MiB, {:.2} each\n",
+            run.take_us,
+            stages.join(", "),
+            mebibytes(run.stores),
+            mebibytes(run.stores) / f64::from(run.edges)
+        );
+    }
+    text + &format!(
+        "  sent      {:.0} bytes for an edge and change; etcd's file {:.0} MiB\n  back      {:.0} ms\n",
+        run.wire_bytes,
+        mebibytes(run.etcd_file),
+        run.back_ms
+    )
 }

@@ -17,10 +17,18 @@ impl Directory {
     /// # Errors
     /// It cannot be made.
     pub fn make() -> Result<Self> {
+        Self::make_below(&std::env::temp_dir())
+    }
+
+    /// Makes one below another directory.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_below(parent: &Path) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("postern-bench-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)

@@ -43,7 +43,8 @@ impl Drop for Directory {
 fn bench(arguments: &[&str]) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
     command.args(arguments);
-    if arguments.first().is_some_and(|name| *name != "load") {
+    let first = arguments.first().copied().unwrap_or_default();
+    if !["load", "fleet"].contains(&first) {
         command.arg("--postern").arg(tool::postern());
     }
     tool::run(&mut command)
@@ -259,6 +260,64 @@ fn pages_have_a_table() {
         assert!(turn["worker_ns"].as_f64() > Some(0.0), "{turn}");
         let told = turn["pages"] != 0;
         assert_eq!(turn["events"].as_f64() > Some(0.0), told, "{turn}");
+    }
+}
+
+#[test]
+fn edges_of_a_fleet_take_every_change() {
+    if !has("etcd") {
+        return;
+    }
+    let directory = Directory::new();
+    let file = directory.file("fleet.json");
+    let stores = directory.file("");
+    let short = [
+        "--seconds",
+        "1",
+        "--idle",
+        "0.2",
+        "--edges",
+        "3",
+        "--hosts",
+        "2",
+        "--rules",
+        "5",
+    ];
+    let places = [
+        "--stores",
+        stores.to_str().unwrap(),
+        "--json",
+        file.to_str().unwrap(),
+    ];
+    for more in [
+        &["--certificates", "20"][..],
+        &["--bare", "--bytes", "100"],
+        &["--bare", "--relays", "1"],
+    ] {
+        let outcome = bench(&[&["fleet"][..], &short, &places, more].concat());
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        let report = json(&file);
+        let run = &report["runs"][0];
+        assert_eq!(run["edges"], 3, "{run}");
+        assert_eq!(run["changes"], 5, "{run}");
+        let whole = !more.contains(&"--bare");
+        let figure = |pointer: &str| run.pointer(pointer).and_then(Value::as_f64).unwrap();
+        for pointer in [
+            "/append/p50_ms",
+            "/etcd/us",
+            "/followers/us",
+            "/wire_bytes",
+            "/back_ms",
+        ] {
+            assert!(figure(pointer) > 0.0, "{pointer}: {run}");
+        }
+        for pointer in ["/take_us", "/stores"] {
+            assert_eq!(figure(pointer) > 0.0, whole, "{pointer}: {run}");
+        }
+        let stages = run["stages"].as_array().unwrap();
+        for stage in stages {
+            assert_eq!(stage[1].as_f64() > Some(0.0), whole, "{run}");
+        }
     }
 }
 

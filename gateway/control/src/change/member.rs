@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, PoisonError};
 
+use tracing::trace_span;
+
 use crate::change::Reads;
 use crate::change::batch::Overlay;
 use crate::change::control::{Control, Shared, Writer};
@@ -160,7 +162,7 @@ impl Shared {
         error
     }
 
-    /// Puts a change into force that another edge has made, and keeps it.
+    /// Puts a change into force that another edge has made, and keeps it. Its spans tell what that costs apart.
     fn take(&self, writer: &mut Writer, mark: Mark, entry: &[u8]) -> Result<(), FollowError> {
         let known = self.model.load();
         if mark.revision <= known.revision {
@@ -176,13 +178,16 @@ impl Shared {
         let Membership {
             fleet, mark: after, ..
         } = &member.membership;
-        let transaction = sealed::open_entry(&self.seal, fleet, *after, entry)?;
+        let opened =
+            trace_span!("open").in_scope(|| sealed::open_entry(&self.seal, fleet, *after, entry));
+        let transaction = opened?;
         let membership = member.membership.at(mark);
         let behind = Overlay::over(self.store.clone(), &transaction.writes);
+        let replayed = trace_span!("replay").in_scope(|| replay(&known, &behind, &transaction));
         let Replayed {
             mut model,
             data_path,
-        } = replay(&known, &behind, &transaction)?;
+        } = replayed?;
         let index = index_changes(&transaction)?;
         if transaction.moves_trust() {
             // Trust may have moved here alone, and a number that was there already would say nothing.
@@ -190,13 +195,15 @@ impl Shared {
         }
         let compiled = if data_path {
             let host = writer.default_host.as_ref();
-            Some(compile(&model, host, &self.seal, &writer.parts)?)
+            let compiled = trace_span!("compile")
+                .in_scope(|| compile(&model, host, &self.seal, &writer.parts));
+            Some(compiled?)
         } else {
             None
         };
         let mut writes = transaction.writes.clone();
         writes.push(membership.write());
-        let stored = self.store.commit(known.revision, &writes);
+        let stored = trace_span!("store").in_scope(|| self.store.commit(known.revision, &writes));
         stored.map_err(|error| self.doubt(writer, error))?;
         if let Some(member) = &mut writer.member {
             member.membership = membership;
@@ -204,7 +211,7 @@ impl Shared {
         self.show_membership(writer);
         self.feed(Fed::Transaction(&transaction));
         if let Some((snapshot, parts)) = compiled {
-            self.publish(writer, snapshot, parts);
+            trace_span!("publish").in_scope(|| self.publish(writer, snapshot, parts));
         }
         self.index
             .write()
