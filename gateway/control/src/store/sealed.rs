@@ -1,17 +1,18 @@
 //! Entries and states as they leave the machine: sealed with the key that all edges have, each bound to the
 //! fleet and to its place. Who keeps the log can hold them back. They cannot read them, change them, or
-//! put one in the place of another.
+//! put one in the place of another. And each is bound to the format of the store that made it: an edge of another
+//! format cannot even open it, whatever it believes of the fleet.
 
 use crate::model::hex::hex;
-use crate::store::StoreError;
 use crate::store::ledger::Mark;
 use crate::store::seal::{Seal, SealError};
 use crate::store::transaction::Transaction;
+use crate::store::{FORMAT, StoreError};
 
 /// What an entry is sealed for: the place that it follows.
 fn entry_purpose(fleet: &str, after: Mark) -> String {
     format!(
-        "fleet/{fleet}/entry/{}/{}",
+        "fleet/{fleet}/format/{FORMAT}/entry/{}/{}",
         after.revision,
         hex(&after.digest)
     )
@@ -21,7 +22,7 @@ fn entry_purpose(fleet: &str, after: Mark) -> String {
 fn part_purpose(fleet: &str, mark: Mark, number: usize, is_last: bool) -> String {
     let place = if is_last { "last" } else { "more" };
     let (revision, digest) = (mark.revision, hex(&mark.digest));
-    format!("fleet/{fleet}/state/{revision}/{digest}/{number}/{place}")
+    format!("fleet/{fleet}/format/{FORMAT}/state/{revision}/{digest}/{number}/{place}")
 }
 
 /// What the proof of the key is sealed for.
@@ -31,8 +32,8 @@ fn proof_purpose(fleet: &str) -> String {
 
 fn unreadable(what: &str) -> StoreError {
     StoreError::Corrupt(format!(
-        "{what} in the fleet's log cannot be opened with this edge's key: it was changed by something \
-         else, or made with another key"
+        "{what} in the fleet's log cannot be opened with this edge's key: it was made with another key, by a \
+         version whose store has another format than {FORMAT}, or changed by something else"
     ))
 }
 

@@ -12,7 +12,7 @@ use crate::limits::{STATE_AUDIT_REVISIONS, STATE_PART_BYTES};
 use crate::store::ledger::DIGEST_BYTES;
 use crate::store::membership;
 use crate::store::transaction::Transaction;
-use crate::store::{Store, StoreError, Table, Write};
+use crate::store::{FORMAT, Store, StoreError, Table, Write};
 
 /// Single values that say something of the file, and nothing of what is in it.
 const OF_THE_FILE: [&[u8]; 2] = [b"format", b"revision"];
@@ -70,7 +70,8 @@ pub(crate) fn read(store: &dyn Store, revision: u64) -> Result<Vec<Transaction>,
     Ok(parts)
 }
 
-/// A digest of the state. Stores that are equal have the same, whatever became of them before.
+/// A digest of the state. Stores that are equal have the same, whatever became of them before; those of another
+/// format have another.
 pub(crate) fn digest(store: &dyn Store, revision: u64) -> Result<[u8; DIGEST_BYTES], StoreError> {
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
@@ -78,6 +79,7 @@ pub(crate) fn digest(store: &dyn Store, revision: u64) -> Result<[u8; DIGEST_BYT
         hash.update(&length.to_be_bytes());
         hash.update(bytes);
     };
+    put(&FORMAT.to_be_bytes());
     visit(store, revision, |table, key, value| {
         put(table.name().as_bytes());
         put(key);
