@@ -28,6 +28,7 @@ mod fleet_faults;
 mod fleet_guide;
 mod fleet_kinds;
 mod fleet_load;
+mod fleet_shown;
 mod fleet_tls;
 mod front;
 mod grpc;

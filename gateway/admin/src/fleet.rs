@@ -63,6 +63,40 @@ pub struct FleetEdge {
     pub leads: bool,
 }
 
+vocabulary::words! {
+    /// What an edge shows etcd, or believes it by.
+    pub enum FleetCredential("a credential") {
+        /// The CA of etcd's members that lasts longest.
+        Ca = "ca",
+        /// This edge's certificate.
+        Certificate = "certificate",
+    }
+}
+
+/// When a credential is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CredentialEnd {
+    /// Which one.
+    pub kind: FleetCredential,
+    /// When, in seconds since 1970.
+    pub ends: i64,
+}
+
+/// What etcd has of the fleet, and whether this gateway could be an edge of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Founded {
+    /// When it was founded, in seconds since 1970, by the clock of the edge that founded it.
+    pub at: u64,
+    /// Which edge founded it.
+    pub by: String,
+    /// The format of its stores.
+    pub store_format: u32,
+    /// Whether this version has that format, and understands what is in etcd.
+    pub format_fits: bool,
+    /// Whether this gateway has its key.
+    pub key_fits: bool,
+}
+
 /// What is known of the fleet without asking anybody.
 #[derive(Debug, Clone, Serialize)]
 pub struct FleetShown {
@@ -89,6 +123,8 @@ pub struct FleetShown {
     pub leads: bool,
     /// etcd's members.
     pub etcd: Vec<String>,
+    /// When what etcd is reached with is over.
+    pub credentials: Vec<CredentialEnd>,
     /// See [`InForce`].
     pub in_force: InForce,
     /// Revocations and denials that hold on this edge alone.
@@ -123,6 +159,12 @@ pub trait Fleet: Send + Sync {
     /// # Errors
     /// etcd cannot be asked.
     fn edges(&self) -> Result<Vec<FleetEdge>, FleetRefusal>;
+
+    /// Asks for what etcd has of the fleet; nothing when it was not founded.
+    ///
+    /// # Errors
+    /// etcd cannot be asked.
+    fn founded(&self) -> Result<Option<Founded>, FleetRefusal>;
 
     /// Founds the fleet with what is here.
     ///
@@ -212,6 +254,7 @@ impl Fleet for NoFleet {
             leader: None,
             leads: true,
             etcd: Vec::new(),
+            credentials: Vec::new(),
             in_force: InForce::default(),
             alone: self.control.held_alone().entries.clone(),
         }
@@ -219,6 +262,10 @@ impl Fleet for NoFleet {
 
     fn edges(&self) -> Result<Vec<FleetEdge>, FleetRefusal> {
         Ok(Vec::new())
+    }
+
+    fn founded(&self) -> Result<Option<Founded>, FleetRefusal> {
+        Ok(None)
     }
 
     fn init(&self) -> Result<FleetDone, FleetRefusal> {

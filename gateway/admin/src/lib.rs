@@ -27,7 +27,8 @@ mod tests;
 mod upgrades;
 
 pub use self::fleet::{
-    Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce, NoFleet, age_of,
+    CredentialEnd, Fleet, FleetCredential, FleetDone, FleetEdge, FleetRefusal, FleetShown,
+    FleetState, Founded, InForce, NoFleet, age_of,
 };
 pub use self::http::context::State;
 pub use self::http::listener::{Bound, Copies, Leaving, Listen, ServeError};

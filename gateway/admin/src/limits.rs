@@ -140,6 +140,10 @@ pub const DOCTOR_ORIGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Origins that `postern doctor` asks at once, each with a thread and a socket: 500 hosts whose
 /// origins are all down take under three minutes. The others wait.
 pub const DOCTOR_ORIGINS_AT_ONCE: usize = 16;
+/// Seconds for which an edge may have heard nothing of its fleet before `postern doctor` calls it bad: etcd
+/// elects a leader within a few, and somebody who has revoked a certificate elsewhere believes that it is
+/// refused here.
+pub const DOCTOR_FLEET_AGE_SEC: f64 = 60.0;
 /// Hosts that one request examines; further ones are left out, and the answer says how many: their
 /// origins would take longer than a request may.
 pub const DOCTOR_HOSTS_MAX: usize = 48;

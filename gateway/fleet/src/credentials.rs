@@ -3,6 +3,7 @@
 //! Everything is read and compared at once, so that what is wrong is said when the process starts and not
 //! when etcd is first asked. Bytes are arguments; who reads the files names them.
 
+use boring::asn1::{Asn1Time, Asn1TimeRef};
 use boring::error::ErrorStack;
 use boring::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
 use boring::x509::store::X509StoreBuilder;
@@ -75,6 +76,32 @@ pub enum CredentialsError {
     /// BoringSSL does not do it.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] ErrorStack),
+}
+
+/// Seconds since 1970.
+fn seconds(time: &Asn1TimeRef) -> Option<i64> {
+    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
+}
+
+impl Credentials<'_> {
+    /// When what has an end is over, in seconds since 1970: the CA that lasts longest, since members may have
+    /// been given others' certificates, and this edge's own certificate. What cannot be read has none.
+    #[must_use]
+    pub fn ends(&self) -> Vec<(Input, i64)> {
+        let read = |text: Option<&[u8]>, how| {
+            let read = text.map(|text| pem::certificates(text, how));
+            read.and_then(Result::ok).unwrap_or_default()
+        };
+        let ca = read(self.ca, pem::Use::Origins);
+        let ca = ca.iter().filter_map(|one| seconds(one.not_after())).max();
+        let leaf = read(self.certificate, pem::Use::Chain);
+        let leaf = leaf.first().and_then(|leaf| seconds(leaf.not_after()));
+        let ends = [(Input::Ca, ca), (Input::Certificate, leaf)];
+        ends.into_iter()
+            .filter_map(|(input, at)| Some((input, at?)))
+            .collect()
+    }
 }
 
 impl Settings {
@@ -261,5 +288,27 @@ mod tests {
         };
         let settings = Settings::read(vec!["http://a:1".parse().unwrap()], &given).unwrap();
         assert_eq!(settings.user, Some(("edge".into(), "secret".into())));
+    }
+
+    #[test]
+    fn what_ends_is_told() {
+        let root = Authority::root("etcd");
+        let ours = root.client("edge");
+        let (ca, certificate) = (root.pem(), ours.chain_pem());
+        let given = Credentials {
+            ca: Some(ca.as_bytes()),
+            certificate: Some(certificate.as_bytes()),
+            ..Credentials::default()
+        };
+        let ends = given.ends();
+        let of = |input| {
+            ends.iter()
+                .find(|(one, _)| *one == input)
+                .map(|(_, at)| *at)
+        };
+        let (ca, leaf) = (of(Input::Ca), of(Input::Certificate));
+        // After 2020, and in an order that certificates have.
+        assert!(leaf > Some(1_577_836_800) && ca >= leaf, "{ends:?}");
+        assert!(Credentials::default().ends().is_empty());
     }
 }

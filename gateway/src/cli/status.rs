@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::client::names::{OWN, text};
-use super::output::table::list;
+use super::output::table::{harmless, list};
 use super::output::{Output, json_text};
 
 pub(super) fn status(client: &Client, json: bool) -> Output {
@@ -51,7 +51,27 @@ fn lines(status: &Value) -> String {
         ("steering", steering),
         ("requests", text(status, "requests_total")),
         ("latency", latency(status)),
+        ("fleet", fleet(status)),
     ])
+}
+
+/// How it stands to its fleet; empty without one.
+fn fleet(status: &Value) -> String {
+    let Some(fleet) = status.get("fleet").filter(|fleet| fleet.is_object()) else {
+        return String::new();
+    };
+    let of = |name: &str| harmless(&text(fleet, name));
+    let name = of("name");
+    let age = fleet.get("age_seconds").and_then(Value::as_f64);
+    match of("state").as_str() {
+        "current" => format!("{name}, edge {}: current", of("edge")),
+        "alone" => format!("{name} is configured, and not joined"),
+        state => format!(
+            "{name}, edge {}: {state}, {:.0} s old (`postern fleet status`)",
+            of("edge"),
+            age.unwrap_or_default()
+        ),
+    }
 }
 
 /// `p50 1.2 ms, p99 8 ms`; empty before the first request.
@@ -110,6 +130,23 @@ mod tests {
             lines(&status),
             "version     0.1.0\nstate       running\nuptime      1d 1h 1m\ngeneration  7\nhosts       3\nworkers     2\nsteering    off (no eBPF object)\nlatency     p50 1.20 ms, p99 8.00 ms\n"
         );
+        for (fleet, wanted) in [
+            (json!(null), ""),
+            (
+                json!({"name": "prod", "edge": "a", "state": "current"}),
+                "prod, edge a: current",
+            ),
+            (
+                json!({"name": "prod", "edge": "a", "state": "away", "age_seconds": 61.2}),
+                "prod, edge a: away, 61 s old (`postern fleet status`)",
+            ),
+            (
+                json!({"name": "prod", "edge": "a", "state": "alone"}),
+                "prod is configured, and not joined",
+            ),
+        ] {
+            assert_eq!(super::fleet(&json!({ "fleet": fleet })), wanted);
+        }
         for (seconds, wanted) in [
             (0.0, "0s"),
             (59.9, "59s"),

@@ -42,13 +42,17 @@ async fn off_thread<T: Send + 'static>(
 
 pub(crate) async fn show(State(context): Shared) -> Result<Response, Fault> {
     let mut shown = json!(context.fleet().shown());
-    let edges = off_thread(&context, |fleet| fleet.edges()).await?;
-    let (edges, why) = match edges {
-        Ok(edges) => (json!(edges), Value::Null),
-        Err(refusal) => (Value::Null, json!(refusal.to_string())),
+    let asked = off_thread(&context, |fleet| Ok((fleet.edges()?, fleet.founded()?)));
+    let (edges, founded, why) = match asked.await? {
+        Ok((edges, founded)) => (json!(edges), json!(founded), Value::Null),
+        Err(refusal) => {
+            let refusal: FleetRefusal = refusal;
+            (Value::Null, Value::Null, json!(refusal.to_string()))
+        }
     };
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("edges".into(), edges);
+        shown.insert("founded".into(), founded);
         shown.insert("edges_error".into(), why);
     }
     Ok(envelope::result(shown))

@@ -2,9 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::steering::by_handoff;
+use crate::fleet::{FleetShown, FleetState};
 use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::limits::EXPIRY_WARNING_DAYS;
@@ -46,12 +47,31 @@ pub(crate) async fn show(State(context): Shared) -> Response {
         "requests_total": sum.requests_total(),
         "latency_seconds": { "p50": latency(0.5), "p99": latency(0.99), "p999": latency(0.999) },
         "access_log_dropped": context.access_log().dropped(),
+        "fleet": fleet(&context.fleet().shown()),
     }))
+}
+
+/// How this gateway stands to its fleet, as far as it is known without asking; nothing when there is none.
+fn fleet(shown: &FleetShown) -> Value {
+    if shown.state == FleetState::Off {
+        return Value::Null;
+    }
+    json!({
+        "name": shown.name,
+        "edge": shown.edge,
+        "state": shown.state,
+        "why": shown.why,
+        "revision": shown.revision,
+        "head": shown.head,
+        "age_seconds": shown.age_seconds,
+        "leader": shown.leader,
+        "held_alone": shown.alone.len(),
+    })
 }
 
 /// What ends within [`EXPIRY_WARNING_DAYS`], and what has ended: certificates of servers and CAs by name, those
 /// of clients by number.
-fn expiring(context: &Context) -> serde_json::Value {
+fn expiring(context: &Context) -> Value {
     let control = context.reader();
     let model = control.model();
     let now = Moment::now().seconds();

@@ -1,10 +1,12 @@
-//! What `postern doctor` finds: whether a host has what mutual TLS needs, and how to mend it.
+//! What `postern doctor` finds: whether a host has what mutual TLS needs, how this gateway stands to its fleet,
+//! and how to mend it.
 //!
 //! Owns which checks are made, and of which hosts. Asks the API, over whatever way its caller has, and
 //! connects to origins as the data path does; changes nothing. How it is shown is the caller's: the
 //! command line and the API both have it.
 
 mod checks;
+mod fleet;
 mod origin;
 mod report;
 mod rules;
@@ -17,6 +19,7 @@ use serde_json::Value;
 use self::checks::{
     Issued, authorities, client_certificate, has_expired, list_of, mode, server_certificate,
 };
+pub use self::fleet::examine_fleet;
 use self::origin::origin;
 pub(crate) use self::report::with_fix;
 pub use self::report::{Finding, Fix, State, as_json};

@@ -16,7 +16,7 @@ vocabulary::words! {
 }
 
 /// One check, done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Finding {
     /// What was looked at, in a word that scripts can compare.
     pub check: &'static str,

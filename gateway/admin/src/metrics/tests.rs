@@ -68,6 +68,7 @@ fn process() -> Process {
             leader: None,
             leads: false,
             etcd: Vec::new(),
+            credentials: Vec::new(),
             in_force: InForce {
                 changes: 3,
                 p50_ms: 4,

@@ -85,6 +85,17 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether who asks may not know, or the gateway does not.
+    pub(crate) fn is_kept_back(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: 403 | 404,
+                ..
+            }
+        )
+    }
+
     /// Whether the thing asked for does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })

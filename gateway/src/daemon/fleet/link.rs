@@ -11,7 +11,9 @@ use super::Lately;
 use super::ledger::{EtcdLedger, framed, head};
 use super::seen::Seen;
 use super::taker::{Taker, Times, now_ms};
-use crate::limits::{FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN};
+use crate::limits::{
+    FLEET_AWAY, FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN,
+};
 use ::fleet::limits::SNAPSHOT_BYTES_MAX;
 use ::fleet::{
     Candidacy, EdgeSeen, Fleet as Etcd, Following, Leadership, LogError, Presence, PresenceState,
@@ -140,7 +142,27 @@ impl Link {
             State::Current => (FleetState::Current, None),
             State::Behind { .. } => (FleetState::Behind, None),
             State::Away { why } => (FleetState::Away, Some(why)),
+            State::Stuck {
+                reason: Stuck::Another { .. },
+                why,
+            } => {
+                let why = format!(
+                    "{why}. See which state is right: `postern fleet accept --yes` goes on with what etcd has, and \
+                     what only this edge has is lost then"
+                );
+                (FleetState::Stuck, Some(why))
+            }
             State::Stuck { why, .. } => (FleetState::Stuck, Some(why)),
+        }
+    }
+
+    /// Why etcd does not answer, when it has not for some time: asking it would only take time.
+    pub(super) fn is_away(&self) -> Option<String> {
+        let standing = self.following.now();
+        let is_fresh = |contact: tokio::time::Instant| contact.elapsed() < FLEET_AWAY;
+        match standing.state {
+            State::Away { why } if !standing.contact.is_some_and(is_fresh) => Some(why),
+            _ => None,
         }
     }
 

@@ -8,6 +8,7 @@ mod ledger;
 mod link;
 mod seen;
 mod taker;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,41 +20,17 @@ use tokio::sync::watch;
 use self::ledger::NOT_CHECKED;
 use self::link::{Link, Upkept};
 use self::seen::Seen;
-use crate::limits::{
-    FLEET_FILE_BYTES_MAX, FLEET_FIRST_LOOK, FLEET_FIRST_WAIT, FLEET_LOOK, FLEET_UPKEEP,
+pub(crate) use self::wanted::FleetError;
+use self::wanted::Wanted;
+use crate::limits::{FLEET_FIRST_LOOK, FLEET_FIRST_WAIT, FLEET_LOOK, FLEET_UPKEEP};
+use ::fleet::{Fleet as Etcd, FleetRecord, Founding};
+use admin::{
+    CredentialEnd, Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, Founded,
+    InForce,
 };
-use ::fleet::{Credentials, Fleet as Etcd, FleetName, Founding, Member, Settings};
-use admin::{Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, InForce};
 use control::{ChangeError, Control, LedgerError, STORE_FORMAT, StoreError};
 use datapath::connection::Shared;
 use vocabulary::clock::now_sec;
-use vocabulary::file::read_regular;
-
-/// Why a fleet that is configured cannot be an edge's.
-#[derive(Debug, thiserror::Error)]
-pub enum FleetError {
-    /// A value is none.
-    #[error("{key}: {why}")]
-    Value {
-        /// The configuration's key.
-        key: &'static str,
-        /// Why.
-        why: String,
-    },
-    /// A file cannot be read.
-    #[error("{key}: {path}: {why}")]
-    File {
-        /// The configuration's key.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        why: std::io::Error,
-    },
-    /// The thread that speaks with etcd does not start.
-    #[error("the connection to the fleet's etcd cannot be set up: {0}")]
-    Start(String),
-}
 
 /// When something was done that is not done again at once.
 #[derive(Default)]
@@ -80,6 +57,8 @@ pub(crate) struct Edge {
     /// What this edge is called.
     edge: String,
     members: Vec<String>,
+    /// When what etcd is reached with is over.
+    credentials: Vec<CredentialEnd>,
     store: PathBuf,
     link: Mutex<Option<Link>>,
     /// Whether this edge does what is done once.
@@ -99,14 +78,22 @@ pub(crate) struct Edge {
     rotating: Lately,
 }
 
-fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, FleetError> {
-    let Some(path) = path else { return Ok(None) };
-    let bytes = read_regular(path, FLEET_FILE_BYTES_MAX).map_err(|why| FleetError::File {
-        key,
-        path: path.to_owned(),
-        why,
-    })?;
-    Ok(Some(bytes))
+/// Whether this version understands what is in etcd, and has the format of the fleet's stores.
+fn fits(record: &FleetRecord) -> bool {
+    record.is_understood() && u64::from(record.store_format) == STORE_FORMAT
+}
+
+fn of_another_format(record: &FleetRecord) -> String {
+    let FleetRecord {
+        format,
+        store_format,
+        ..
+    } = record;
+    format!(
+        "the fleet's stores have format {store_format} (and what it keeps in etcd, form {format}), and this version \
+         of postern has {STORE_FORMAT}: run the version of the others here, or move the whole fleet to the newer one \
+         (`Versions` in the documents' page on fleets)"
+    )
 }
 
 fn refused(why: impl Into<String>) -> FleetRefusal {
@@ -142,50 +129,26 @@ impl Edge {
         control: &Arc<Control>,
         shared: &Arc<Shared>,
     ) -> Result<Option<Arc<Self>>, FleetError> {
-        let Some(name) = &wanted.name else {
+        let Some(wanted) = Wanted::read(wanted, host_name)? else {
             return Ok(None);
         };
-        let value = |key, why: &dyn std::fmt::Display| FleetError::Value {
-            key,
-            why: why.to_string(),
-        };
-        let fleet: FleetName = name.parse().map_err(|why| value("fleet.name", &why))?;
-        let edge = wanted.edge.clone().unwrap_or_else(|| label_of(host_name));
-        let members = wanted.etcd.iter().map(|url| url.parse::<Member>());
-        let members = members.collect::<Result<Vec<_>, _>>();
-        let mut members = members.map_err(|why| value("fleet.etcd", &why))?;
-        // Not all edges begin with the same member.
-        if !members.is_empty() {
-            let sum: usize = edge.bytes().map(usize::from).sum();
-            let first = sum % members.len();
-            members.rotate_left(first);
-        }
-        let ca = read("fleet.ca_file", wanted.ca_file.as_deref())?;
-        let certificate = read("fleet.certificate", wanted.certificate.as_deref())?;
-        let key = read("fleet.key", wanted.key.as_deref())?;
-        let password = read("fleet.password_file", wanted.password_file.as_deref())?;
-        let password = password.map(String::from_utf8).transpose();
-        let password = password.map_err(|why| value("fleet.password_file", &why))?;
-        let settings = Settings::read(
+        let Wanted {
+            name,
+            edge,
             members,
-            &Credentials {
-                ca: ca.as_deref(),
-                certificate: certificate.as_deref(),
-                key: key.as_deref(),
-                user: wanted.user.as_deref(),
-                password: password.as_deref().map(str::trim_end),
-            },
-        );
-        let settings = settings.map_err(|why| value("fleet.etcd", &why))?;
-        let etcd = Etcd::start(settings, &fleet, &edge);
+            settings,
+            credentials,
+        } = wanted;
+        let etcd = Etcd::start(settings, &name, &edge);
         let etcd = etcd.map_err(|why| FleetError::Start(why.to_string()))?;
         let this = Arc::new(Self {
             control: control.clone(),
             shared: shared.clone(),
             etcd: Arc::new(etcd),
-            name: name.clone(),
+            name: name.to_string(),
             edge,
-            members: wanted.etcd.clone(),
+            members,
+            credentials,
             store: store.to_owned(),
             link: Mutex::new(None),
             leads: watch::channel(false).0,
@@ -321,16 +284,12 @@ impl Edge {
         let Ok(Some(record)) = self.etcd.record() else {
             return true;
         };
-        let is_of_it = u64::from(record.store_format) == STORE_FORMAT;
+        let is_of_it = fits(&record);
         self.checked.store(is_of_it, Ordering::Relaxed);
         if is_of_it {
             return true;
         }
-        let why = format!(
-            "the fleet's stores have format {}, and this version of postern has {STORE_FORMAT}: go back to the \
-             version of the others; or upgrade all, leave the fleet with each, and found it again",
-            record.store_format
-        );
+        let why = of_another_format(&record);
         tracing::error!("{why}");
         self.control.attach(Err(LedgerError::Another(why.clone())));
         self.unlink();
@@ -473,23 +432,6 @@ impl Edge {
     }
 }
 
-/// The first label of a machine's name, as the name of an edge.
-fn label_of(host_name: &str) -> String {
-    let label = host_name.split('.').next().unwrap_or_default();
-    let mut label: String = label
-        .to_ascii_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    label.truncate(config::limits::LABEL_BYTES_MAX);
-    let label = label.trim_matches('-');
-    if label.is_empty() {
-        "edge".into()
-    } else {
-        label.into()
-    }
-}
-
 impl Fleet for Edge {
     fn shown(&self) -> FleetShown {
         let membership = self.control.membership();
@@ -509,6 +451,7 @@ impl Fleet for Edge {
             leader: None,
             leads: *self.leads.borrow(),
             etcd: self.members.clone(),
+            credentials: self.credentials.clone(),
             in_force: InForce::default(),
             alone: self.control.held_alone().entries.clone(),
         };
@@ -535,8 +478,23 @@ impl Fleet for Edge {
     }
 
     fn edges(&self) -> Result<Vec<FleetEdge>, FleetRefusal> {
+        let away = self.link().as_ref().and_then(Link::is_away);
+        if let Some(why) = away {
+            return Err(unavailable(why));
+        }
         let edges = self.etcd.edges().map_err(unavailable)?;
         Ok(edges.into_iter().map(link::edge_shown).collect())
+    }
+
+    fn founded(&self) -> Result<Option<Founded>, FleetRefusal> {
+        let record = self.etcd.record().map_err(unavailable)?;
+        Ok(record.map(|record| Founded {
+            at: record.founded_at / 1000,
+            format_fits: fits(&record),
+            key_fits: self.control.has_key_of(&self.name, &record.proof),
+            store_format: record.store_format,
+            by: record.by,
+        }))
     }
 
     fn init(&self) -> Result<FleetDone, FleetRefusal> {
@@ -565,12 +523,8 @@ impl Fleet for Edge {
                 self.name
             ))
         })?;
-        if u64::from(record.store_format) != STORE_FORMAT {
-            return Err(refused(format!(
-                "the fleet's stores have format {}, and this version of postern has {STORE_FORMAT}: upgrade \
-                 the older one first",
-                record.store_format
-            )));
+        if !fits(&record) {
+            return Err(refused(of_another_format(&record)));
         }
         if !self.control.has_key_of(&self.name, &record.proof) {
             return Err(refused(
@@ -628,6 +582,10 @@ impl Fleet for Edge {
                 "there is nothing to accept: etcd has the log that this edge follows, or cannot be asked",
             ));
         }
+        let record = self.etcd.record().map_err(unavailable)?;
+        if let Some(record) = record.filter(|record| !fits(record)) {
+            return Err(refused(of_another_format(&record)));
+        }
         let backup = Some(self.backup()?);
         let (state, asked) = ledger::state(&self.etcd).map_err(unavailable)?;
         self.unlink();
@@ -647,24 +605,6 @@ impl Fleet for Edge {
             false => Err(refused(format!(
                 "`{edge}` is alive, or no edge of that name is known; `postern fleet status` shows them"
             ))),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_edge_is_called_as_its_machine() {
-        for (host, label) in [
-            ("edge-1.example.com", "edge-1"),
-            ("EDGE_7", "edge-7"),
-            ("-", "edge"),
-            ("", "edge"),
-            (&"a".repeat(80), &"a".repeat(63)),
-        ] {
-            assert_eq!(label_of(host), *label, "{host}");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The fleet: how an edge stands to it, its edges, and what is asked of it.
 
-use super::super::schema::{Schema, closed, count, flag, list, number, object, text, words};
+use super::super::schema::{
+    Object, Schema, closed, count, flag, list, number, object, text, words,
+};
 use super::{Named, id, time, uuid};
-use crate::fleet::FleetState;
+use crate::fleet::{FleetCredential, FleetState};
 use control::RevocationReason;
 
 fn in_force() -> Schema {
@@ -37,6 +39,23 @@ fn alone() -> Schema {
     list(entry)
 }
 
+/// How a gateway stands to its fleet, as far as it is known without asking.
+pub(super) fn standing() -> Object {
+    object()
+        .has("name", text().or_null())
+        .has("edge", text().or_null())
+        .has("state", words(FleetState::ALL.map(FleetState::as_str)))
+        .has("why", text().or_null())
+        .has("revision", count())
+        .has("head", count().or_null())
+        .has("age_seconds", number())
+        .has("leader", text().or_null())
+        .has(
+            "held_alone",
+            count().about("Revocations and denials that hold on this edge alone"),
+        )
+}
+
 pub(super) fn schemas() -> Vec<Named> {
     let edge = object()
         .has("name", text())
@@ -51,6 +70,24 @@ pub(super) fn schemas() -> Vec<Named> {
         .has("in_force", in_force().or_null())
         .has("leads", flag());
     let digest = object().has("revision", count()).has("sha256", text());
+    let credential = object()
+        .has(
+            "kind",
+            words(FleetCredential::ALL.map(FleetCredential::as_str)),
+        )
+        .has("ends", number().about("Seconds since 1970"));
+    let founded = object()
+        .has("at", count().about("Seconds since 1970"))
+        .has("by", text().about("Which edge founded it"))
+        .has("store_format", count())
+        .has(
+            "format_fits",
+            flag().about("Whether this version has that format"),
+        )
+        .has(
+            "key_fits",
+            flag().about("Whether this gateway has the fleet's key"),
+        );
     let fleet = object()
         .has("state", words(FleetState::ALL.map(FleetState::as_str)))
         .has(
@@ -77,10 +114,20 @@ pub(super) fn schemas() -> Vec<Named> {
         )
         .has("leads", flag().about("Whether it is this one"))
         .has("etcd", list(text()))
+        .has("credentials", list(credential))
         .has("in_force", in_force())
         .has("alone", alone())
         .has("edges", list(edge).or_null())
-        .has("edges_error", text().or_null());
+        .has(
+            "founded",
+            Schema::from(founded.about("What etcd has of the fleet")).or_null(),
+        )
+        .has(
+            "edges_error",
+            text()
+                .or_null()
+                .about("Why etcd did not say which edges there are"),
+        );
     let done = object().has(
         "backup",
         text()

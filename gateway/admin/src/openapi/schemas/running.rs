@@ -86,7 +86,8 @@ fn status() -> Vec<Named> {
         .has("expiring", expiring)
         .has("requests_total", count())
         .has("latency_seconds", latency)
-        .has("access_log_dropped", count());
+        .has("access_log_dropped", count())
+        .has("fleet", Schema::from(super::fleet::standing()).or_null());
     vec![("Status", status.into())]
 }
 
