@@ -15,7 +15,7 @@ use tests::{Gateway, Origin, Setup, pki};
 const HOST: &str = "api.example.test";
 
 /// The sources of the dashboard, when all that its test needs is there.
-fn dashboard() -> Option<PathBuf> {
+pub(crate) fn dashboard() -> Option<PathBuf> {
     let home = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/dashboard"));
     let node = Command::new("node").arg("--version").output();
     let has_node = node.is_ok_and(|done| done.status.success());
@@ -43,7 +43,7 @@ fn start_with(setup: Setup) -> (Gateway, String) {
     (gateway, admin)
 }
 
-fn has_dashboard(gateway: &Gateway) -> bool {
+pub(crate) fn has_dashboard(gateway: &Gateway) -> bool {
     let page = gateway.admin.get("/").body;
     let built = !page.contains("built without the dashboard");
     if !built {

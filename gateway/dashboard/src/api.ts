@@ -225,6 +225,56 @@ export interface Status {
             within_30_days: number;
         };
     };
+    fleet: { name: string | null; state: FleetState; age_seconds: number } | null;
+}
+
+export type FleetState = "off" | "alone" | "current" | "behind" | "away" | "stuck";
+
+/** From when a change was made elsewhere to when it was in force. */
+export interface InForce {
+    changes: number;
+    p50_ms: number;
+    p99_ms: number;
+    max_ms: number;
+}
+
+/** What holds on this edge alone; `at` in microseconds. */
+export interface HeldAlone {
+    at: number;
+    actor: string;
+    what: {
+        revoked?: { serial: string; certificate: string };
+        denied?: { denied: { serial_number: string; issuer: string } };
+    };
+}
+
+/** An edge, as it has said of itself. */
+export interface FleetEdge {
+    name: string;
+    alive: boolean;
+    at: number;
+    version: string | null;
+    revision: number | null;
+    state: string | null;
+    in_force: InForce | null;
+    leads: boolean;
+}
+
+export interface Fleet {
+    state: FleetState;
+    why: string | null;
+    name: string | null;
+    edge: string | null;
+    revision: number;
+    head: number | null;
+    age_seconds: number;
+    leader: string | null;
+    etcd: string[];
+    in_force: InForce;
+    alone: HeldAlone[];
+    edges: FleetEdge[] | null;
+    founded: { at: number; by: string; format_fits: boolean; key_fits: boolean } | null;
+    edges_error: string | null;
 }
 
 /** A line of the access log; `gateway/docs/production.md` names what it may have. */

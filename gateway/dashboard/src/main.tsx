@@ -11,6 +11,7 @@ import { AuditLog } from "./pages/audit";
 import { Authorities } from "./pages/authorities";
 import { ClientCertificates } from "./pages/client-certificates";
 import { Events } from "./pages/events";
+import { FleetPage } from "./pages/fleet";
 import { Latency } from "./pages/latency";
 import { MtlsRulePage } from "./pages/mtls-rule";
 import { Overview } from "./pages/overview";
@@ -190,6 +191,7 @@ const OF_ZONE: [string, string][] = [
 const OF_GATEWAY: [string, string][] = [
     ["events", "Events"],
     ["authorities", "Certificate Authorities"],
+    ["fleet", "Fleet"],
     ["audit-log", "Audit log"],
     ["tokens", "Tokens"],
     ["settings", "Settings"],
@@ -292,6 +294,7 @@ function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
         if (first === "events" && session.zones === null) {
             return <Events zones={zones} session={session} />;
         }
+        if (first === "fleet" && session.zones === null) return <FleetPage />;
         if (first === "audit-log") return <AuditLog />;
         if (first === "tokens") return <Tokens session={session} zones={zones} />;
         if (first === "settings") return <Settings session={session} />;

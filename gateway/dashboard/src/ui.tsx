@@ -155,6 +155,19 @@ export function useLoaded<T>(load: () => Promise<T>, keys: unknown[], again: Aga
     return { ...state, reload };
 }
 
+/** As often as the gateway adds a step to what it counts. */
+const STEP_MS = 10_000;
+
+/** Loads what changes by itself again and again, while it can be seen. */
+export function useAgain(reload: () => void): void {
+    useEffect(() => {
+        const timer = setInterval(() => {
+            if (document.visibilityState === "visible") reload();
+        }, STEP_MS);
+        return () => clearInterval(timer);
+    }, [reload]);
+}
+
 /** Whether a change is of one of these kinds of things, as far as it is told. */
 function concerns(change: Change, about: string[] | undefined): boolean {
     const all = change.changes;

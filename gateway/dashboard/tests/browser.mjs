@@ -305,6 +305,7 @@ const SCHEMAS = {
     OriginAddress: "OriginAddress",
     ClientCertificate: "ClientCertificate",
     Status: "Status",
+    Fleet: "Fleet",
     GatewayEvent: "Event",
     EventCounts: "EventCounts",
     Reason: "Reason",

@@ -1,12 +1,13 @@
 // Overview: the gateway at a glance, its zones with their hosts, and what ends soon.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { Host, Session, Status, Traffic, Zone } from "../api";
 import { OWN, all, call, get, may } from "../api";
 import { duration } from "../chart";
 import { link } from "../router";
 import { CUSTOM, changeRule, loadRule } from "../rules";
-import { Badge, daysUntil, Notice, Show, Table, Time, useLoaded, usePaged, useTask, Value, Words } from "../ui";
+import { Badge, daysUntil, Notice, Show, Table, Time, useAgain, useLoaded, usePaged, useTask, Value, Words } from "../ui";
+import { FleetBadge } from "./fleet";
 import { HostDialog } from "./host";
 import { HOSTS_PER_PAGE, Kept, useEnforced } from "./hosts-card";
 import { isLate } from "./meanwhile";
@@ -120,6 +121,15 @@ function Gateway() {
                                 {seconds(now.latency_seconds.p99)}
                             </dd>
                         </div>
+                        {now.fleet !== null && (
+                            <div>
+                                <dt>Fleet</dt>
+                                <dd>
+                                    <a href={link("fleet")}>{now.fleet.name}</a>{" "}
+                                    <FleetBadge state={now.fleet.state} />
+                                </dd>
+                            </div>
+                        )}
                     </dl>
                     <Ends of={now.expiring} />
                 </section>
@@ -175,19 +185,6 @@ const MODES = {
 
 /** Minutes that requests and refusals are counted over. */
 const MINUTES = 60;
-
-/** As often as the gateway adds a step to what it counts. */
-const STEP_MS = 10_000;
-
-/** Loads what counts by itself again and again, while it can be seen. */
-function useAgain(reload: () => void): void {
-    useEffect(() => {
-        const timer = setInterval(() => {
-            if (document.visibilityState === "visible") reload();
-        }, STEP_MS);
-        return () => clearInterval(timer);
-    }, [reload]);
-}
 
 function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
     const [opened, setOpened] = useState<Host | null>(null);
