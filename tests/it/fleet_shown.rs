@@ -1,17 +1,19 @@
-//! How an edge stands to its fleet, as `postern doctor`, `postern status` and the dashboard show it.
+//! How an edge stands to its fleet, as `postern doctor`, `postern status` and the dashboard show it; and a fleet
+//! of another format than this version's.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::Gateway;
 use tests::gateway::ZONE;
-use tests::wait::until;
+use tests::wait::{PATIENCE, until};
 
 use crate::dashboard::{dashboard, has_dashboard};
 use crate::fleet::{Fleet, cli, setup, started, status};
-use fixtures::etcd::copy;
+use fixtures::etcd::{Etcd, copy};
 
 /// What the doctor finds amiss with the fleet, and its exit code.
 fn amiss(gateway: &Gateway) -> (i32, Vec<(String, String)>) {
@@ -156,4 +158,106 @@ async fn the_fleet_in_a_browser() {
     assert!(script.wait().unwrap().success(), "{said}");
     assert_eq!(said, "all good");
     assert!(!fleet.edges[1].stderr().contains("panicked"));
+}
+
+/// What etcd's own JSON answers.
+fn asked(etcd: &Etcd, path: &str, body: &Value) -> Value {
+    let mut stream = TcpStream::connect(etcd.address(0)).unwrap();
+    let body = body.to_string();
+    let head = format!(
+        "POST /v3/kv/{path} HTTP/1.0\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
+
+/// Says of the fleet's stores that they have another format.
+fn set_format(etcd: &Etcd, format: u64) {
+    let encoded = |bytes: &[u8]| boring::base64::encode_block(bytes);
+    let key = encoded(b"/postern/prod/fleet");
+    let there = asked(etcd, "range", &json!({ "key": key }));
+    let value = there["kvs"][0]["value"].as_str().unwrap();
+    let mut record: Value =
+        serde_json::from_slice(&boring::base64::decode_block(value).unwrap()).unwrap();
+    record["store_format"] = json!(format);
+    let value = encoded(record.to_string().as_bytes());
+    let _put = asked(etcd, "put", &json!({ "key": key, "value": value }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_of_another_format_is_refused_and_founded_again_once_all_are_upgraded() {
+    let Some(etcd) = started(1) else {
+        return;
+    };
+    let mut fleet = Fleet::start(&etcd, 3).await;
+    // The second has not got the last change.
+    let stopped = tokio::task::block_in_place(|| fleet.edges[1].stop());
+    assert!(stopped.success());
+    assert_eq!(fleet.create_zone(0, "last.test").status, 200);
+    let newcomer = setup(&etcd.url(0), "newcomer").key_of(&fleet.edges[0]);
+    let newcomer = tokio::task::block_in_place(|| newcomer.start());
+    for edge in [0, 2] {
+        tokio::task::block_in_place(|| fleet.edges[edge].stop());
+    }
+    // As an edge sees it that is not upgraded yet, and then as one does that is.
+    for format in [control::STORE_FORMAT + 1, control::STORE_FORMAT - 1] {
+        set_format(&etcd, format);
+        for edge in 0..3 {
+            let edge = &mut fleet.edges[edge];
+            tokio::task::block_in_place(|| edge.start());
+            until("the edge to refuse", || {
+                (status(edge)["state"] == "stuck").then_some(())
+            });
+            let why = status(edge)["why"].as_str().unwrap().to_owned();
+            assert!(why.contains(&format!("format {format}")), "{why}");
+            let zone = json!({ "name": "refused.test" });
+            let refused = edge.admin.call("POST", "/client/v4/zones", &zone);
+            assert_ne!(refused.status, 200, "{}", refused.body);
+            let found = amiss(edge).1;
+            assert!(found.contains(&of("store format", "bad")[0]), "{found:?}");
+        }
+        let refused = newcomer.cli(&["fleet", "join"]);
+        assert!(refused.err.contains("format"), "{refused:?}");
+        if format > control::STORE_FORMAT {
+            for edge in &mut fleet.edges {
+                tokio::task::block_in_place(|| edge.stop());
+            }
+        }
+    }
+    let cli_of = |edge: usize, arguments: &[&str]| cli(&fleet.edges[edge], arguments);
+    let still = fleet.edges[1].cli(&["fleet", "init", "--replace"]);
+    assert!(still.err.contains("fleet leave"), "{still:?}");
+    let _left = cli_of(1, &["fleet", "leave"]);
+    let lost = fleet.edges[1].cli(&["fleet", "init", "--replace"]);
+    assert!(lost.err.contains("would be lost"), "{lost:?}");
+    let _left = cli_of(0, &["fleet", "leave"]);
+    let plain = fleet.edges[0].cli(&["fleet", "init"]);
+    assert!(plain.err.contains("already"), "{plain:?}");
+    let _founded = cli_of(0, &["fleet", "init", "--replace"]);
+    let _joined = cli_of(1, &["fleet", "join", "--replace"]);
+    // The third sees by itself that the fleet is one that it could follow, and that it is another. It looks every
+    // half a minute.
+    let sees = || {
+        let why = status(&fleet.edges[2])["why"].as_str()?.to_owned();
+        why.contains("fleet accept").then_some(())
+    };
+    let deadline = Instant::now() + 2 * PATIENCE;
+    while sees().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(sees().is_some(), "{}", status(&fleet.edges[2]));
+    let _accepted = cli_of(2, &["fleet", "accept", "--yes"]);
+    let _joined = cli(&newcomer, &["fleet", "join"]);
+    until("a change", || {
+        (fleet.create_zone(2, "new.test").status == 200).then_some(())
+    });
+    fleet.settle();
+    let zones = cli(&newcomer, &["zone", "list"]);
+    assert!(zones.contains("last.test"), "{zones}");
+    let again = newcomer.cli(&["fleet", "init", "--replace"]);
+    assert!(again.err.contains("fleet leave"), "{again:?}");
 }

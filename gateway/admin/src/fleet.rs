@@ -166,11 +166,12 @@ pub trait Fleet: Send + Sync {
     /// etcd cannot be asked.
     fn founded(&self) -> Result<Option<Founded>, FleetRefusal>;
 
-    /// Founds the fleet with what is here.
+    /// Founds the fleet with what is here, and with `replace` in the place of one whose stores have another
+    /// format.
     ///
     /// # Errors
     /// See [`FleetRefusal`].
-    fn init(&self) -> Result<FleetDone, FleetRefusal>;
+    fn init(&self, replace: bool) -> Result<FleetDone, FleetRefusal>;
 
     /// Joins the fleet, and with `replace` throws away what is here.
     ///
@@ -268,7 +269,7 @@ impl Fleet for NoFleet {
         Ok(None)
     }
 
-    fn init(&self) -> Result<FleetDone, FleetRefusal> {
+    fn init(&self, _replace: bool) -> Result<FleetDone, FleetRefusal> {
         self.refused()
     }
 

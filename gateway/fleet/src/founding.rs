@@ -2,6 +2,7 @@
 //!
 //! Nothing is refused here because of what the record says: that is the caller's, who can say more.
 
+use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Log, LogError, now};
@@ -53,6 +54,40 @@ impl Log {
         };
         let read = serde_json::from_slice(stored.value());
         Ok(Some(read.map_err(|why| RecordError::malformed(&key, why))?))
+    }
+}
+
+impl Log {
+    /// Removes the fleet, for another to be founded in its place: its record, its log and its state, at once.
+    /// What edges say of themselves stays. Only when `may` says so of the record that is removed; whether it
+    /// did. Edges that still follow are stuck from then on.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn remove_fleet(&self, may: impl Fn(&FleetRecord) -> bool) -> Result<bool, LogError> {
+        let names = self.names();
+        let key = names.record();
+        let there = self.values().await?.get(key.clone(), None).await?;
+        let Some(stored) = there.kvs().first() else {
+            return Ok(true);
+        };
+        let record = serde_json::from_slice(stored.value());
+        if !may(&record.map_err(|why| RecordError::malformed(&key, why))?) {
+            return Ok(false);
+        }
+        let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, stored.mod_revision());
+        let below = || Some(DeleteOptions::new().with_prefix());
+        let removed = [
+            TxnOp::delete(key, None),
+            TxnOp::delete(names.head(), None),
+            TxnOp::delete(names.snapshot(), None),
+            TxnOp::delete(names.entries(), below()),
+            TxnOp::delete(names.parts(), below()),
+            TxnOp::delete(names.snapshots(), below()),
+            TxnOp::delete(names.pasts(), below()),
+        ];
+        let txn = Txn::new().when([is_same]).and_then(removed);
+        Ok(self.values().await?.txn(txn).await?.succeeded())
     }
 }
 

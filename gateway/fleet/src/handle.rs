@@ -142,6 +142,14 @@ impl Fleet {
         self.ask(|log| async move { log.record().await })
     }
 
+    /// See [`Log::remove_fleet`].
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn remove_fleet(&self, may: fn(&FleetRecord) -> bool) -> Result<bool, LogError> {
+        self.ask(move |log| async move { log.remove_fleet(may).await })
+    }
+
     /// Where the log ends.
     ///
     /// # Errors

@@ -153,6 +153,11 @@ impl Names {
         format!("{}turn", self.prefix)
     }
 
+    /// What is kept of entries that were trimmed.
+    pub(crate) fn pasts(&self) -> String {
+        format!("{}past/", self.prefix)
+    }
+
     /// What is kept of entries that were trimmed, from this revision on.
     pub(crate) fn past(&self, first: u64) -> String {
         format!("{}past/{first:020}", self.prefix)

@@ -17,7 +17,12 @@ use super::output::{CliError, Output, json_text};
 #[derive(Debug, Subcommand)]
 pub(super) enum Fleet {
     /// Found the configured fleet with what this gateway has
-    Init,
+    Init {
+        /// In the place of one of this name whose stores have another format than this version's: after all
+        /// edges were upgraded
+        #[arg(long)]
+        replace: bool,
+    },
     /// Join the configured fleet: what it has takes the place of what this gateway has
     ///
     /// The key file of the fleet (`ca.key` beside the store, or `ca.key_file`) has to be here before.
@@ -64,8 +69,8 @@ impl Fleet {
                     told(&shown)
                 });
             }
-            Self::Init => (
-                client.post(&format!("{path}/init"), &json!({}))?,
+            Self::Init { replace } => (
+                client.post(&format!("{path}/init"), &json!({ "replace": replace }))?,
                 "the fleet is founded with what this gateway has; others may join it: copy the key file \
                  (ca.key) to them first, then `postern fleet join`\n",
             ),

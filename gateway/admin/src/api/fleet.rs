@@ -71,9 +71,22 @@ fn done(done: Result<FleetDone, FleetRefusal>) -> Result<Response, Fault> {
     Ok(envelope::result(json!(done?)))
 }
 
-pub(crate) async fn init(at: ChangeInGateway, State(context): Shared) -> Result<Response, Fault> {
-    tracing::info!(actor = %at.actor(), "a fleet is founded");
-    done(off_thread(&context, |fleet| fleet.init()).await?)
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Init {
+    /// In the place of one whose stores have another format.
+    #[serde(default)]
+    replace: bool,
+}
+
+pub(crate) async fn init(
+    at: ChangeInGateway,
+    State(context): Shared,
+    MaybeJson(body): MaybeJson<Init>,
+) -> Result<Response, Fault> {
+    let replace = body.unwrap_or_default().replace;
+    tracing::info!(actor = %at.actor(), replace, "a fleet is founded");
+    done(off_thread(&context, move |fleet| fleet.init(replace)).await?)
 }
 
 #[derive(Deserialize, Default)]

@@ -111,6 +111,7 @@ const FLEET: &[Route] = &[
     route!(POST "/postern/v1/fleet/init", fleet::init, "init_fleet",
         "Found the configured fleet with what is here")
     .needs(Whole)
+    .takes(MaybeJson("FleetInit"))
     .gives(One("FleetDone")),
     route!(POST "/postern/v1/fleet/join", fleet::join, "join_fleet",
         "Join the configured fleet: what it has takes the place of what is here")

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fleet::limits::{SNAPSHOT_BYTES_MAX, VALUE_BYTES_MAX};
-use fleet::{LogError, SnapshotError, Upkeep};
+use fleet::{AppendError, LogError, SnapshotError, Upkeep};
 
 use crate::cluster::{BEGIN, Etcd, eventually, founding, keys, parts};
 
@@ -44,6 +44,49 @@ async fn a_fleet_is_founded_once_and_never_seen_without_its_state() {
     assert_eq!(a.sweep_snapshots().await.unwrap(), 0);
     assert_eq!(keys(&etcd, "/postern/test/snapshot-part/").await.len(), 6);
     assert_eq!(keys(&etcd, "/postern/test/snapshot-writer/").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_gives_way_to_another_one_only_when_it_may() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let log = etcd.begun().await;
+    let head = log.append(&BEGIN, b"one").await.unwrap();
+    let large = vec![1; 2 * VALUE_BYTES_MAX];
+    let head = log.append(&head, &large).await.unwrap();
+    let other = etcd.log("b");
+    assert!(
+        !other
+            .remove_fleet(|record| record.store_format != 1)
+            .await
+            .unwrap()
+    );
+    assert_eq!(log.head().await.unwrap(), head);
+    assert!(
+        other
+            .remove_fleet(|record| record.store_format == 1)
+            .await
+            .unwrap()
+    );
+    assert_eq!(keys(&etcd, "/postern/test/").await.len(), 0);
+    let late = log.append(&head, b"late").await;
+    assert!(matches!(late, Err(AppendError::Moved)), "{late:?}");
+    assert!(matches!(log.head().await, Err(LogError::None)));
+    assert!(
+        other.remove_fleet(|_| false).await.unwrap(),
+        "there is none"
+    );
+    let again = BEGIN.then(b"again");
+    other
+        .found(&again, &founding(), parts(&[b"x"]))
+        .await
+        .unwrap();
+    assert_eq!(log.head().await.unwrap(), again);
+    let late = log.append(&head, b"late").await;
+    assert!(matches!(late, Err(AppendError::Moved)), "{late:?}");
+    assert!(
+        log.after(&head).await.is_err(),
+        "it is not the log that was followed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -72,6 +72,8 @@ pub(crate) struct Edge {
     entering: Mutex<()>,
     /// Why it is not followed, when it is not.
     refused: Mutex<Option<String>>,
+    /// Looking whether it still is so.
+    looking: Lately,
     /// Making changes of the fleet of what was denied here alone.
     merging: Lately,
     /// Giving the fleet new ticket keys.
@@ -157,6 +159,7 @@ impl Edge {
             checked: Arc::default(),
             entering: Mutex::new(()),
             refused: Mutex::new(None),
+            looking: Lately::default(),
             merging: Lately::default(),
             rotating: Lately::default(),
         });
@@ -284,18 +287,26 @@ impl Edge {
         let Ok(Some(record)) = self.etcd.record() else {
             return true;
         };
-        let is_of_it = fits(&record);
-        self.checked.store(is_of_it, Ordering::Relaxed);
-        if is_of_it {
-            return true;
+        let why = (!fits(&record)).then(|| of_another_format(&record));
+        self.checked.store(why.is_none(), Ordering::Relaxed);
+        if let Some(why) = &why {
+            self.looking.note();
+            self.control.attach(Err(LedgerError::Another(why.clone())));
+            self.unlink();
         }
-        let why = of_another_format(&record);
-        tracing::error!("{why}");
-        self.control.attach(Err(LedgerError::Another(why.clone())));
-        self.unlink();
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        *refused = Some(why);
-        false
+        if let Some(why) = why.as_ref().filter(|why| refused.as_ref() != Some(*why)) {
+            tracing::error!("{why}");
+        }
+        *refused = why;
+        refused.is_none()
+    }
+
+    /// Whether it does not follow because of the format, and is to look again: the fleet may have been founded
+    /// anew.
+    fn is_to_look_again(&self) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.is_some() && !self.looking.is_recent()
     }
 
     fn look(&self) {
@@ -304,6 +315,9 @@ impl Edge {
             && !self.is_of_this_format()
         {
             return;
+        }
+        if self.link().is_none() && self.is_to_look_again() {
+            self.enter();
         }
         let told = self.link().as_ref().map(|link| {
             link.say(&self.control);
@@ -497,7 +511,33 @@ impl Fleet for Edge {
         }))
     }
 
-    fn init(&self) -> Result<FleetDone, FleetRefusal> {
+    fn init(&self, replace: bool) -> Result<FleetDone, FleetRefusal> {
+        if replace {
+            // Before what is there is removed.
+            if self.control.membership().is_some() {
+                return Err(refused(
+                    "this gateway is in a fleet still: `postern fleet leave` first",
+                ));
+            }
+            let known = self.control.model().revision;
+            // One that cannot be read is older or newer, and says nothing.
+            if let Ok(head) = self.etcd.head()
+                && head.revision > known
+            {
+                return Err(refused(format!(
+                    "the fleet is at revision {}, and this gateway has {known}: what was changed in between would be \
+                     lost. Found it on the edge that has all of it (`postern fleet status`)",
+                    head.revision
+                )));
+            }
+            let removed = self.etcd.remove_fleet(|record| !fits(record));
+            if !removed.map_err(unavailable)? {
+                return Err(refused(
+                    "etcd has a fleet of this name whose stores have this version's format: `postern fleet join` \
+                     joins it",
+                ));
+            }
+        }
         let proof = self.control.fleet_proof(&self.name);
         let proof = proof.map_err(|error| not_made(&error))?;
         let founding = Founding {

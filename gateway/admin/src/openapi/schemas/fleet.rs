@@ -134,6 +134,10 @@ pub(super) fn schemas() -> Vec<Named> {
             .or_null()
             .about("What was here before, when something else took its place"),
     );
+    let init = closed().takes(
+        "replace",
+        flag().about("In the place of a fleet of this name whose stores have another format"),
+    );
     let join = closed().takes(
         "replace",
         flag().about("Throw away what this gateway has and the fleet has not"),
@@ -156,6 +160,7 @@ pub(super) fn schemas() -> Vec<Named> {
         ("Fleet", fleet.into()),
         ("FleetDigest", digest.into()),
         ("FleetDone", done.into()),
+        ("FleetInit", init.into()),
         ("FleetJoin", join.into()),
         ("FleetAlone", alone()),
         ("FleetAloneChange", change.into()),
