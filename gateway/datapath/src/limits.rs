@@ -122,7 +122,8 @@ pub const H2_WINDOW_STREAM: u32 = 256 * 1024;
 pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
 /// Requests of one HTTP/2 connection that its task polls before other connections get their turn.
 pub const H2_POLLS_IN_A_ROW: usize = 64;
-/// Places of requests that are over, kept by a connection for its next ones: some kilobytes each.
+/// Places of requests that are over, kept by a connection for its next ones: some kilobytes each, and given
+/// back within [`PARK_AFTER`] of the last one.
 pub const H2_STREAMS_KEPT: usize = 16;
 /// The same by a connection without any request.
 pub const H2_STREAMS_KEPT_IDLE: usize = 1;
@@ -180,6 +181,8 @@ pub const CLIENT_READ_MAX: usize = RECEIVE_BUFFER_MAX;
 /// Header maps that a worker keeps for its next requests: two for each of those that are answered at
 /// once.
 pub const SPARE_MAPS_MAX: usize = 64;
+/// Heads of requests that a worker keeps so, of which one that is answered at once needs one.
+pub const SPARE_HEADS_MAX: usize = SPARE_MAPS_MAX;
 /// Fields that such a map may have room for; a larger one goes back to the allocator.
 pub const SPARE_MAP_FIELDS_MAX: usize = 128;
 /// Bytes of the block that request ids lie in as header values: of so many requests together.

@@ -16,6 +16,7 @@
 //! | `client` | a connection to an origin, as states |
 //! | `server` | a client's connection, as states |
 //! | `convert` | fields to and from the types of the crate `http` |
+//! | `names` | names of fields that have come before |
 //! | `limits` | every bound |
 //!
 //! ```
@@ -53,6 +54,7 @@ pub mod framing;
 pub mod fuzz;
 pub mod head;
 pub mod limits;
+mod names;
 mod not_kept;
 pub mod server;
 
@@ -61,5 +63,6 @@ pub use client::{Answer, Asked, ClientError, Event, Idle, Step, Upload};
 pub use framing::{BodyLength, FramingError, Said};
 pub use head::{Field, Fields, Head, HeadError, Known, Scan, Unwritable, Writer};
 pub use limits::Limits;
+pub use names::Names;
 pub use not_kept::NotKept;
 pub use server::{Incoming, Next, Refused, Reply, Request, Sending, ServerError, Waiting};

@@ -4,19 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{Method, Response, StatusCode, Uri, Version, header};
 
 use super::exchange::Exchange;
 use super::forwarding::{client_of, finish, forward_to, its_turn, refused, sound};
 use super::origin_head::{introduction, prepare, wanted_upgrade};
 use super::remainder::Rest;
+use super::spare::Spare;
 use super::standing::{Outdated, Standing};
 use super::{Connection, proxied};
 use crate::clock;
 use crate::http::answer;
 use crate::http::balance::Destination;
 use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::forward::Asking;
 use crate::http::incoming::Incoming;
+use crate::http::spare_maps::{self, RequestHead};
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
 use crate::shares::Beyond;
@@ -65,18 +68,19 @@ impl From<checks::Refusal> for Refused {
     }
 }
 
-/// Answers one request.
+/// Answers one request. Its exchange is put into `spare`.
 pub(super) async fn answer(
     connection: Rc<Connection>,
-    request: Request<Incoming>,
+    (parts, incoming): (RequestHead, Incoming),
+    spare: &mut Spare<Exchange>,
 ) -> Response<ResponseBody> {
-    let (method, version) = (request.method().clone(), request.version());
+    let (method, version) = (parts.method.clone(), parts.version);
     let is_head = method == Method::HEAD;
-    let is_call = version == Version::HTTP_2 && answer::is_grpc(request.headers());
+    let is_call = version == Version::HTTP_2 && answer::is_grpc(&parts.headers);
     // A call is answered as gRPC does.
-    let accept = request.headers().get(header::ACCEPT).filter(|_| !is_call);
+    let accept = parts.headers.get(header::ACCEPT).filter(|_| !is_call);
     let accept = accept.cloned();
-    let rest = rest_of(&request);
+    let rest = rest_of(&parts, &incoming);
     // A call may stream, and be silent for as long as it likes.
     let rate = if is_call {
         0
@@ -88,9 +92,9 @@ pub(super) async fn answer(
         method,
         version,
         (rest, rate),
-        (request.body().interims(), request.headers()),
+        (incoming.interims(), &parts.headers),
     );
-    let (parts, incoming) = request.into_parts();
+    let exchange = spare.place(exchange, Exchange::follows);
     {
         let mut notes = exchange.notes.borrow_mut();
         notes.accept = accept;
@@ -164,15 +168,15 @@ pub(super) async fn answer(
 }
 
 /// How much of a request's body is to come.
-fn rest_of(request: &Request<Incoming>) -> Rest {
-    if request.body().is_over() {
+fn rest_of(parts: &http::request::Parts, incoming: &Incoming) -> Rest {
+    if incoming.is_over() {
         return Rest::Over;
     }
-    let length = request.body().size_hint().exact();
+    let length = incoming.size_hint().exact();
     // `100 Continue` is said when the body is first asked for.
-    let expects = request.version() == Version::HTTP_11
-        && request
-            .headers()
+    let expects = parts.version == Version::HTTP_11
+        && parts
+            .headers
             .get_all(header::EXPECT)
             .into_iter()
             .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -186,7 +190,7 @@ fn rest_of(request: &Request<Incoming>) -> Rest {
 async fn respond(
     connection: &Rc<Connection>,
     exchange: &Rc<Exchange>,
-    mut parts: http::request::Parts,
+    mut parts: RequestHead,
     body: RequestBody,
 ) -> Result<Response<ResponseBody>, Refused> {
     let (standing, head) = admit(connection, exchange, &parts)?;
@@ -211,12 +215,16 @@ async fn respond(
     );
     let Permitted {
         permit,
+        decided,
         routed,
         key,
         changes,
     } = match evaluation {
         Ok(permitted) => permitted,
-        Err(NotPermitted::Blocked(answer)) => return Ok(answer),
+        Err(NotPermitted::Blocked(answer)) => {
+            spare_maps::give_head_back(parts);
+            return Ok(answer);
+        }
         Err(NotPermitted::Refused(refused)) => return Err(refused),
     };
 
@@ -234,15 +242,19 @@ async fn respond(
     let has_stream = exchange.version() == Version::HTTP_2;
     let upgrade = wanted_upgrade(&parts).filter(|_| has_stream || body.is_empty());
     let group = routed.group.unwrap_or(&host.origin);
-    if let Err(error) = its_turn(exchange, &standing, group).await {
-        let at = (&*host, &**group, &**group.first());
-        return Err(refused(connection, exchange, at, &error));
-    }
+    let now = match its_turn(exchange, &standing, group).await {
+        Ok(true) => clock::now(),
+        Ok(false) => decided,
+        Err(error) => {
+            let at = (&*host, &**group, &**group.first());
+            return Err(refused(connection, exchange, at, &error));
+        }
+    };
     let pool = &connection.local.pool;
     let header = group.first().proxy_protocol;
     let header = header.then(|| (introduction(connection, &standing), connection.number));
     let apart = (key, client_of(&standing), header);
-    let destination = Destination::new(group, routed, apart, pool, clock::now());
+    let destination = Destination::new(group, routed, apart, pool, now);
     let origin = destination.origin();
     prepare(
         connection,
@@ -267,7 +279,10 @@ async fn respond(
             header::HeaderValue::from_static("upgrade"),
         );
     }
-    let request = Request::from_parts(parts, body.hiding(replaced));
+    let request = Asking {
+        head: parts,
+        body: body.hiding(replaced),
+    };
     if origin.protocol != OriginProtocol::Http2 {
         exchange
             .keep_busy()
@@ -400,6 +415,8 @@ fn admit<'p>(
 /// What is forwarded.
 struct Permitted<'h> {
     permit: Permit,
+    /// When that was decided.
+    decided: Instant,
     /// Where to, by the origin rules.
     routed: Routed<'h>,
     /// What tells it apart for the choice of an address.
@@ -479,9 +496,13 @@ fn evaluate_request<'h>(
         },
     };
     let decided = response_changes(exchange, host, subject, decided);
-    exchange.stage(Stage::Rules, started.elapsed());
+    let now = clock::now();
+    exchange.stage(Stage::Rules, now.saturating_duration_since(started));
     exchange.notes.borrow_mut().logged = logged;
-    decided
+    decided.map(|permitted| Permitted {
+        decided: now,
+        ..permitted
+    })
 }
 
 /// Asks the redirects, which come before all other rules.
@@ -598,6 +619,7 @@ fn pass_phases<'h>(
     };
     Ok(Permitted {
         permit,
+        decided: now,
         routed,
         key,
         changes,

@@ -14,11 +14,13 @@ use super::stop::Stop;
 use crate::clock;
 use crate::limits::{FLOOD_FAREWELL, H2_GOODBYE};
 
-/// Polls what serves the connection until it stops, for whichever reason comes first.
+/// Polls what serves the connection until it stops, for whichever reason comes first. Now and then it may
+/// `rest`.
 pub(super) async fn drive<S>(
     connection: &Connection,
     watch: &Watch,
     serving: &mut S,
+    rest: impl Fn(Pin<&mut S>),
     retire: impl Fn(Pin<&mut S>),
 ) -> Stop
 where
@@ -85,6 +87,7 @@ where
                     alarm.as_mut().reset(due.into());
                     continue;
                 }
+                rest(Pin::new(&mut *serving));
                 match connection.due(true, now) {
                     Ok(due) => alarm.as_mut().reset(due.into()),
                     Err(Stop::IdleTimeout) if idle_due.is_some_and(|due| due > now) => {

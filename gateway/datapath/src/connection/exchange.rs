@@ -3,6 +3,8 @@
 //! It is closed once, when the response's body is over or dropped.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future as _;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use tokio::time::Sleep;
 
 use super::clocks::progress;
 use super::pace::Pace;
@@ -84,6 +87,8 @@ pub(super) struct Exchange {
     stays: RefCell<Option<Stay>>,
     /// It has its turn at an origin that takes so many at once.
     turn: RefCell<Option<Inside>>,
+    /// Goes off when something is due, or was for a request that it served before.
+    alarm: RefCell<Option<Pin<Box<Sleep>>>>,
 }
 
 /// A request that becomes a tunnel once its 101 is written. The code that drives the
@@ -148,7 +153,7 @@ impl Exchange {
         version: Version,
         (rest, rate): (Rest, usize),
         (takes_interims, headers): (Option<Rc<dyn Interims>>, &HeaderMap),
-    ) -> Rc<Self> {
+    ) -> Self {
         connection.request_begins();
         // What is left of those that were answered counts, too.
         let before = connection.unreleased.get();
@@ -163,7 +168,7 @@ impl Exchange {
         let counted = account
             .filter(|_| version == Version::HTTP_2 && !alone)
             .map(|account| account.stream_begins(&connection.tunables));
-        Rc::new(Self {
+        Self {
             started: clock::now(),
             time: clock::time(),
             id,
@@ -190,8 +195,37 @@ impl Exchange {
             busy: RefCell::default(),
             stays: RefCell::default(),
             turn: RefCell::default(),
+            alarm: RefCell::default(),
             connection,
-        })
+        }
+    }
+
+    /// It takes over what the one before, which is over, has of use for it.
+    pub(super) fn follows(&mut self, last: &mut Self) {
+        std::mem::swap(&mut self.alarm, &mut last.alarm);
+    }
+
+    /// Nobody holds it any more, and its memory stays for the next one: it lets go of what it has of its
+    /// request.
+    pub(super) fn end(&mut self) {
+        self.let_go();
+        *self.notes.get_mut() = Notes::default();
+        self.id_value = HeaderValue::from_static("");
+        self.takes_interims = None;
+        self.trace = None;
+    }
+
+    fn let_go(&mut self) {
+        // Its client went away before there was any answer.
+        if !self.closed.get() {
+            self.notes.get_mut().status = StatusCode::from_u16(499).unwrap_or_default();
+            self.note_fault(RequestError::ClientGone, Side::Client);
+            flood::cancelled(&self.connection);
+            self.close(clock::now());
+        }
+        // Whoever had the request's body has let go of it.
+        self.left.set(true);
+        self.release();
     }
 
     pub(super) fn connection(&self) -> &Rc<Connection> {
@@ -271,7 +305,7 @@ impl Exchange {
         {
             stay.ended_well(clock::now());
         }
-        self.close();
+        self.close(clock::now());
     }
 
     /// Notes how long a stage took, in the exchange and in the host's histogram.
@@ -294,7 +328,7 @@ impl Exchange {
         }
     }
 
-    fn close(&self) {
+    fn close(&self, now: Instant) {
         if self.closed.replace(true) {
             return;
         }
@@ -305,7 +339,7 @@ impl Exchange {
         self.stays.take();
         self.turn.take();
         self.release();
-        let total = self.started.elapsed();
+        let total = now.saturating_duration_since(self.started);
         if self.tunnel.get() {
             // How long people talk says nothing about how fast we are.
             self.notes.borrow_mut().times.set(Stage::Total, total);
@@ -319,7 +353,7 @@ impl Exchange {
         if notes.elsewhere {
             self.connection.standings.closes_elsewhere(&notes.authority);
         }
-        self.connection.request_ends();
+        self.connection.request_ends(now);
     }
 
     /// Takes it off the account of its client, once both directions are over.
@@ -563,6 +597,22 @@ impl BodyObserver for Exchange {
         self.release();
     }
 
+    fn is_due(&self, cx: &mut Context<'_>, due: Instant) -> bool {
+        let mut alarm = self.alarm.borrow_mut();
+        let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+        // To set it costs more than to be woken once by one that was set for an earlier request.
+        if alarm.deadline() > due.into() {
+            alarm.as_mut().reset(due.into());
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            if due <= clock::now() {
+                return true;
+            }
+            alarm.as_mut().reset(due.into());
+        }
+        false
+    }
+
     fn upload(&self) -> Upload {
         self.upload.get()
     }
@@ -616,6 +666,7 @@ impl BodyObserver for Exchange {
     }
 
     fn ended(&self, whole: bool) {
+        let now = clock::now();
         // The body of an answer to HEAD is never read.
         if !whole && self.method != Method::HEAD {
             // What the origin broke off is noted by now.
@@ -632,24 +683,15 @@ impl BodyObserver for Exchange {
         } else {
             flood::answered(&self.connection);
             if let Some(stay) = &*self.stays.borrow() {
-                stay.ended_well(clock::now());
+                stay.ended_well(now);
             }
         }
-        self.close();
+        self.close(now);
     }
 }
 
 impl Drop for Exchange {
-    /// A request whose client went away before there was any answer.
     fn drop(&mut self) {
-        if !self.closed.get() {
-            self.notes.get_mut().status = StatusCode::from_u16(499).unwrap_or_default();
-            self.note_fault(RequestError::ClientGone, Side::Client);
-            flood::cancelled(&self.connection);
-            self.close();
-        }
-        // Whoever had the request's body has let go of it.
-        self.left.set(true);
-        self.release();
+        self.let_go();
     }
 }

@@ -7,7 +7,7 @@ use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use http::{Request, Response, StatusCode, Version, header};
+use http::{Response, StatusCode, Version, header};
 
 use super::Connection;
 use super::answer::Refused;
@@ -15,8 +15,8 @@ use super::exchange::{Exchange, Tunnel};
 use super::standing::Standing;
 use crate::http::OriginError;
 use crate::http::balance::Destination;
-use crate::http::body::{RequestBody, ResponseBody};
-use crate::http::forward::{self, Patience, Served};
+use crate::http::body::ResponseBody;
+use crate::http::forward::{self, Asking, Patience, Served};
 use crate::http::queue::{Gated, at_the_gate};
 use crate::http::upgrade;
 use crate::http::upstream::{HeadBounds, Telling};
@@ -30,14 +30,14 @@ use snapshot::origins::OriginGroup;
 use vocabulary::side::Side;
 
 /// Waits for its turn at an origin that takes so many requests at once. What it has then, it has until
-/// its exchange is over.
+/// its exchange is over. Answers whether there are turns.
 pub(super) async fn its_turn(
     exchange: &Exchange,
     standing: &Standing,
     group: &OriginGroup,
-) -> Result<(), OriginError> {
+) -> Result<bool, OriginError> {
     let Some(limit) = &group.requests else {
-        return Ok(());
+        return Ok(false);
     };
     let gated = Gated {
         limit,
@@ -47,7 +47,7 @@ pub(super) async fn its_turn(
     };
     let turn = Box::pin(at_the_gate(Some(gated))).await?;
     exchange.has_its_turn(turn);
-    Ok(())
+    Ok(true)
 }
 
 /// What tells its client from others where they take turns.
@@ -101,7 +101,7 @@ pub(super) fn refused(
 pub(super) async fn forward_to(
     exchange: &Rc<Exchange>,
     permit: Permit,
-    request: Request<RequestBody>,
+    request: Asking,
     destination: &Destination<'_>,
     is_upgrade: bool,
 ) -> Result<Served, OriginError> {

@@ -19,6 +19,7 @@
 //! | `refusals` | what h2 refuses by itself |
 //! | `remainder` | what is left of requests' bodies that nobody wants |
 //! | `exchange` | the exchange of one request: what is counted, timed and logged |
+//! | `spare` | the memory of one request's exchange, used again by that of the next |
 //! | `trace` | the trace that a request is part of |
 //! | `clocks` | what the connection waits for, since when, and until when |
 //! | `standing` | who the client is by now, and when it is verified again |
@@ -49,6 +50,7 @@ mod record;
 mod refusals;
 mod remainder;
 mod revoker;
+mod spare;
 mod standing;
 mod state;
 mod stop;

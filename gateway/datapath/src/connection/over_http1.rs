@@ -13,22 +13,24 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
 use http1::{BodyLength, Sending, Waiting};
 
 use super::Connection;
 use super::answer::answer;
 use super::bad_head;
-use super::exchange::Tunnel;
+use super::exchange::{Exchange, Tunnel};
+use super::spare::Spare;
 use super::stop::Stop;
 use crate::clock;
 use crate::http::body::ResponseBody;
 use crate::http::client_wire::{ClientWire, Heard, Presence};
+use crate::http::date;
 use crate::http::incoming::Incoming;
+use crate::http::spare_maps::{self, RequestHead};
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
-use crate::http::{date, spare_maps};
 use crate::io::TlsStream;
 use crate::limits::{REMAINDER_BYTES_MAX, REMAINDER_TIMEOUT};
 use vocabulary::request_error::RequestError;
@@ -171,6 +173,7 @@ async fn serve_requests(
     is_serving: &Cell<bool>,
 ) -> End {
     let mut waiting = Waiting::new();
+    let mut spare = Spare::default();
     loop {
         let request = match next_request(connection, wire, waiting).await {
             Ok(request) => request,
@@ -178,7 +181,8 @@ async fn serve_requests(
             Err(stop) => return say_goodbye(wire, stop).await,
         };
         is_serving.set(true);
-        let served = serve_request(connection, wire, request).await;
+        let served = serve_request(connection, wire, request, &mut spare).await;
+        spare.settle(Exchange::end);
         is_serving.set(false);
         waiting = match served {
             Ok(After::Request(waiting)) => waiting,
@@ -214,7 +218,7 @@ async fn next_request(
     connection: &Connection,
     wire: &Rc<ClientWire>,
     waiting: Waiting,
-) -> Result<Request<Incoming>, Stop> {
+) -> Result<(RequestHead, Incoming), Stop> {
     let mut waiting = Some(waiting);
     let heard = std::future::poll_fn(|cx| {
         // The end of the last answer goes out meanwhile.
@@ -231,7 +235,7 @@ async fn next_request(
     })
     .await;
     match heard {
-        Heard::Request(parts, body) => Ok(Request::from_parts(parts, Incoming::Http1(body))),
+        Heard::Request(parts, body) => Ok((parts, Incoming::Http1(body))),
         Heard::Closed => Err(Stop::Closed),
         Heard::Broken => Err(Stop::Broken),
         Heard::Refused(error, unread) => {
@@ -252,10 +256,11 @@ async fn next_request(
 async fn serve_request(
     connection: &Rc<Connection>,
     wire: &Rc<ClientWire>,
-    request: Request<Incoming>,
+    request: (RequestHead, Incoming),
+    spare: &mut Spare<Exchange>,
 ) -> Result<After, Stop> {
     let response = {
-        let mut answering = pin!(answer(connection.clone(), request));
+        let mut answering = pin!(answer(connection.clone(), request, spare));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(response) = answering.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));

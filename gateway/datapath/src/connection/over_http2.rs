@@ -1,5 +1,6 @@
 //! An HTTP/2 connection: h2 keeps the protocol, and its requests are driven by the same task.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,17 +20,22 @@ use super::exchange::{Exchange, Tunnel};
 use super::flood::{Guarded, Watch};
 use super::record::record_connection;
 use super::refusals;
+use super::spare::Spare;
 use super::stop::Stop;
 use super::streams::Streams;
 use crate::clock;
 use crate::http::body::ResponseBody;
 use crate::http::incoming::Incoming;
+use crate::http::spare_maps::{self, RequestHead};
 use crate::http::stream_end::{Meter, StreamEnd};
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
 use crate::http::{date, outgoing, websocket};
 use crate::io::TlsStream;
-use crate::limits::{H2_POLLS_IN_A_ROW, H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+use crate::limits::{
+    H2_POLLS_IN_A_ROW, H2_SEND_BUFFER, H2_STREAMS_KEPT, H2_STREAMS_KEPT_IDLE, H2_WINDOW_CONNECTION,
+    H2_WINDOW_STREAM,
+};
 use config::Tunables;
 use vocabulary::request_error::RequestError;
 
@@ -44,16 +50,24 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
     drop(connection.watch.set(watch.clone()));
     let streams_max = tunables.h2_streams_max;
     let handshake = builder(tunables).handshake(watch.guard(stream));
-    let begin = |request, reply| serve_stream(connection.clone(), request, reply);
+    let spares = Rc::<Spares>::default();
+    let begin = |mut request, reply| {
+        websocket::normalise(&mut request);
+        let (head, stream) = request.into_parts();
+        let head = spare_maps::head_of(head);
+        serve_stream(connection.clone(), spares.clone(), (head, stream), reply)
+    };
     let mut serving = Serving {
         connection: &connection,
         wire: Wire::Beginning(handshake),
         streams: Streams::new(),
         streams_max,
+        spares: spares.clone(),
         begin,
         goodbye: Goodbye::No,
     };
-    let stop = drive(&connection, &watch, &mut serving, Serving::retire).await;
+    let (rest, retire) = (Serving::rest, Serving::retire);
+    let stop = drive(&connection, &watch, &mut serving, rest, retire).await;
     drop(serving);
     // A tunnel holds its connection.
     drop(connection.remainder.take_tunnel());
@@ -89,6 +103,7 @@ struct Serving<'c, F, B> {
     connection: &'c Connection,
     wire: Wire,
     streams: Streams<F>,
+    spares: Rc<Spares>,
     /// Requests that may be open.
     streams_max: usize,
     begin: B,
@@ -148,6 +163,17 @@ where
         self.streams.wake_wire();
     }
 
+    /// Gives back what a burst of requests took, unless one of them is under way.
+    fn rest(mut self: Pin<&mut Self>)
+    where
+        Self: Unpin,
+    {
+        self.streams.rest();
+        if self.streams.open() == 0 {
+            self.spares.borrow_mut().truncate(H2_STREAMS_KEPT_IDLE);
+        }
+    }
+
     /// Whether nothing is under way, in either direction: not the end of an answer that waits for a
     /// window, nor that of a request that was answered before it.
     fn is_quiet(&self) -> bool {
@@ -196,7 +222,8 @@ where
                     if let Some(watch) = self.connection.watch.get() {
                         watch.refusals.accepted(reply.stream_id().as_u32());
                     }
-                    self.streams.begin((self.begin)(request, reply));
+                    let begin = &self.begin;
+                    self.streams.begin(|| begin(request, reply));
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,
@@ -269,15 +296,32 @@ fn stop_of(connection: &Connection, error: &h2::Error) -> Stop {
     }
 }
 
+/// Where the exchanges of requests that are over were.
+type Spares = RefCell<Vec<Spare<Exchange>>>;
+
 /// One request and its stream, from the head to the last byte of the answer.
 async fn serve_stream(
     connection: Rc<Connection>,
-    mut request: Request<RecvStream>,
-    mut reply: SendResponse<Bytes>,
+    spares: Rc<Spares>,
+    request: (RequestHead, RecvStream),
+    reply: SendResponse<Bytes>,
 ) {
-    websocket::normalise(&mut request);
-    let is_tunnel = request.extensions().get::<websocket::Extended>().is_some();
-    let (head, stream) = request.into_parts();
+    let mut spare = spares.borrow_mut().pop().unwrap_or_default();
+    answer_stream(connection, request, reply, &mut spare).await;
+    spare.settle(Exchange::end);
+    let mut spares = spares.borrow_mut();
+    if spares.len() < H2_STREAMS_KEPT {
+        spares.push(spare);
+    }
+}
+
+async fn answer_stream(
+    connection: Rc<Connection>,
+    (head, stream): (RequestHead, RecvStream),
+    mut reply: SendResponse<Bytes>,
+    spare: &mut Spare<Exchange>,
+) {
+    let is_tunnel = head.extensions.get::<websocket::Extended>().is_some();
     // What comes on the stream of a tunnel is no body.
     let (incoming, kept) = if is_tunnel {
         (Incoming::Over, Some(stream))
@@ -285,8 +329,8 @@ async fn serve_stream(
         (Incoming::http2(stream, &head.headers), None)
     };
     let answered = {
-        let request = Request::from_parts(head, incoming);
-        let mut answer = pin!(answer(connection.clone(), request));
+        let request = (head, incoming);
+        let mut answer = pin!(answer(connection.clone(), request, spare));
         poll_fn(|cx| {
             let polled = answer.as_mut().poll(cx);
             // The tunnel, and the interims, are this request's: no other was polled since they were

@@ -153,8 +153,8 @@ impl Connection {
         }
     }
 
-    pub(super) fn request_ends(&self) {
-        if self.clocks.request_ends(clock::now()) {
+    pub(super) fn request_ends(&self, now: Instant) {
+        if self.clocks.request_ends(now) {
             self.local.busy.set(self.local.busy.get().saturating_sub(1));
             self.activity.first_received.set(None);
         }

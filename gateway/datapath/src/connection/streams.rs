@@ -5,6 +5,7 @@
 //! connection was woken. Does not know what they do.
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -153,8 +154,9 @@ impl<F: Future<Output = ()>> Streams<F> {
         });
     }
 
-    /// Takes a request, which is polled at the next [`poll`](Self::poll).
-    pub(super) fn begin(&mut self, future: F) {
+    /// Takes a request, which is polled at the next [`poll`](Self::poll). It is made where it is wanted:
+    /// a future is some kilobytes, that need not be moved through many hands.
+    pub(super) fn begin(&mut self, make: impl FnOnce() -> F) {
         self.open += 1;
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
@@ -171,7 +173,7 @@ impl<F: Future<Output = ()>> Streams<F> {
                 part,
             }
         });
-        place.future.set(Some(future));
+        place.future.set(Some(make()));
         place.part.wake_by_ref();
     }
 
@@ -214,21 +216,20 @@ impl<F: Future<Output = ()>> Streams<F> {
     fn ends(&mut self, index: usize) {
         self.open -= 1;
         self.free.push(index);
-        let kept = if self.open == 0 {
-            H2_STREAMS_KEPT_IDLE
-        } else {
-            H2_STREAMS_KEPT
-        };
-        let Some(beyond) = self.free.len().checked_sub(kept) else {
-            return;
-        };
         // The one that was used last is used next, and those before went when they were beyond.
-        let first = if self.open == 0 {
-            0
-        } else {
-            beyond.saturating_sub(1)
-        };
-        for index in self.free.get(first..beyond).unwrap_or_default() {
+        let beyond = self.free.len().saturating_sub(H2_STREAMS_KEPT);
+        self.forget(beyond.saturating_sub(1)..beyond);
+    }
+
+    /// Gives back what a burst of requests took, unless one of them is under way.
+    pub(super) fn rest(&mut self) {
+        if self.open == 0 {
+            self.forget(0..self.free.len().saturating_sub(H2_STREAMS_KEPT_IDLE));
+        }
+    }
+
+    fn forget(&mut self, those: Range<usize>) {
+        for index in self.free.get(those).unwrap_or_default() {
             if let Some(place) = self.places.get_mut(*index) {
                 *place = None;
             }
@@ -303,7 +304,7 @@ mod tests {
         let mut streams = Streams::new();
         let all: Vec<_> = (0..3).map(|_| (Rc::default(), Rc::default())).collect();
         for (may_end, waker) in &all {
-            streams.begin(request(may_end, waker));
+            streams.begin(|| request(may_end, waker));
         }
         begin_all(&mut streams, &cx);
         assert_eq!((streams.open(), task.woken()), (3, 0));
@@ -331,7 +332,7 @@ mod tests {
         let cx = Context::from_waker(&task.waker);
         let mut streams = Streams::new();
         begin_all(&mut streams, &cx);
-        streams.begin(request(&Rc::default(), &Rc::default()));
+        streams.begin(|| request(&Rc::default(), &Rc::default()));
         streams.awake(&cx);
         streams.wake_wire();
         assert_eq!(task.woken(), 1, "the request that began rang first");
@@ -354,13 +355,15 @@ mod tests {
         may_end.set(true);
         for _ in 0..3 {
             for _ in 0..10 * H2_STREAMS_KEPT {
-                streams.begin(request(&may_end, &waker));
+                streams.begin(|| request(&may_end, &waker));
             }
             begin_all(&mut streams, &cx);
             assert_eq!(streams.open(), 0);
             assert_eq!(streams.places.len(), 10 * H2_STREAMS_KEPT);
-            let kept = streams.places.iter().flatten().count();
-            assert_eq!(kept, H2_STREAMS_KEPT_IDLE);
+            let kept = |streams: &Streams<_>| streams.places.iter().flatten().count();
+            assert_eq!(kept(&streams), H2_STREAMS_KEPT);
+            streams.rest();
+            assert_eq!(kept(&streams), H2_STREAMS_KEPT_IDLE);
         }
     }
 }

@@ -102,7 +102,10 @@ impl Trace {
             span_id: span_id(self.number, Part::Client),
             is_sampled: self.is_sampled,
         };
-        headers.insert(TRACEPARENT, context.header());
+        let mut told = context.header();
+        // As the request id: no other request says it again.
+        told.set_sensitive(true);
+        headers.insert(TRACEPARENT, told);
         if self.parent.is_none() {
             headers.remove(TRACESTATE);
         }

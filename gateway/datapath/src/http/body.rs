@@ -43,6 +43,9 @@ pub trait BodyObserver {
     fn request_over(&self);
     /// What is left of the request's body is not wanted by the origin, nor by anything else.
     fn request_left(&self, rest: Incoming);
+    /// Whether that moment has come. If not, the caller is woken when it may have: one alarm serves
+    /// request after request, and goes off for those that it was set for and that are over.
+    fn is_due(&self, cx: &mut Context<'_>, due: Instant) -> bool;
     /// How far the request's body is.
     fn upload(&self) -> Upload;
     /// Whether more of the response's body may be fetched from the origin. If not, the caller is

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, Uri, request};
+use http::{HeaderMap, StatusCode, Uri};
 use http_body::{Frame, SizeHint};
 use http1::body::Decoded;
 use http1::{
@@ -26,7 +26,7 @@ use tokio::io::AsyncWrite as _;
 use super::connect::AnswerError;
 use super::incoming::Interims;
 use super::outbox::Outbox;
-use super::spare_maps;
+use super::spare_maps::{self, RequestHead};
 use super::upstream::HeadBounds;
 use crate::io::TlsStream;
 use crate::limits::{
@@ -66,7 +66,7 @@ struct Wire {
 )]
 pub enum Heard {
     /// A request.
-    Request(request::Parts, Http1Body),
+    Request(RequestHead, Http1Body),
     /// What cannot be a request. Why, and as much of it as came.
     Refused(ServerError, Bytes),
     /// The client has closed the connection.
@@ -338,7 +338,7 @@ impl Wire {
     fn next_request(
         &mut self,
         waiting: Waiting,
-    ) -> Result<Result<(request::Parts, u64), Waiting>, ServerError> {
+    ) -> Result<Result<(RequestHead, u64), Waiting>, ServerError> {
         let request = match waiting.receive(&self.received, &self.limits, &mut self.head) {
             Ok(Next::More(again)) => return Ok(Err(again)),
             Ok(Next::Request(request)) => request,
@@ -372,16 +372,15 @@ impl Wire {
     }
 
     /// The head that was read, of so many bytes. If it is refused after all, it is not consumed.
-    fn parts(&mut self, consumed: usize) -> Result<request::Parts, HeadError> {
+    fn parts(&mut self, consumed: usize) -> Result<RequestHead, HeadError> {
         let bytes = self.received.split_to(consumed).freeze();
-        let of_head = || -> Result<request::Parts, HeadError> {
+        let of_head = || -> Result<RequestHead, HeadError> {
             let uri = uri_of(bytes.slice_ref(self.head.target(&bytes)))?;
-            let (mut parts, ()) = http::Request::new(()).into_parts();
+            let mut parts = spare_maps::take_head();
             parts.method = self.head.http_method(&bytes)?;
             parts.uri = uri;
             parts.version = self.head.version();
-            parts.headers = spare_maps::take();
-            self.head.share_into(&bytes, &mut parts.headers)?;
+            spare_maps::fill(&mut parts.headers, &self.head, &bytes)?;
             Ok(parts)
         };
         let parts = of_head();

@@ -315,9 +315,7 @@ impl Turn {
         let status = StatusCode::from_u16(head.status());
         *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
         *response.version_mut() = head.version();
-        let mut headers = spare_maps::take();
-        head.share_into(bytes, &mut headers)
-            .map_err(ClientError::Head)?;
+        let mut headers = spare_maps::of_head(head, bytes).map_err(ClientError::Head)?;
         if headers.contains_key(TRANSFER_ENCODING) {
             // It means nothing then, and whoever reads it next may believe it (RFC 9112 §6.3).
             headers.remove(CONTENT_LENGTH);

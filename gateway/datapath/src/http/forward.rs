@@ -23,7 +23,7 @@ use super::incoming::Http2Body;
 use super::multiplexed::Stream;
 use super::outgoing;
 use super::repeat::{Fate, is_idempotent};
-use super::spare_maps;
+use super::spare_maps::{self, RequestHead};
 use super::upstream::{Lease, Pool, Sender};
 use super::wait::send_rest;
 use crate::clock;
@@ -66,9 +66,13 @@ pub(super) struct TimeLeft {
 
 impl TimeLeft {
     pub(super) fn from_now_on(patience: Patience) -> Self {
+        Self::since(clock::now(), patience)
+    }
+
+    fn since(began: Instant, patience: Patience) -> Self {
         Self {
             patience,
-            started: Cell::new(clock::now()),
+            started: Cell::new(began),
         }
     }
 
@@ -103,6 +107,14 @@ impl TimeLeft {
     }
 }
 
+/// A request on its way to an origin.
+pub struct Asking {
+    /// As the origin gets it.
+    pub head: RequestHead,
+    /// As it comes from the client.
+    pub body: RequestBody,
+}
+
 /// An answer from an origin.
 pub struct Served {
     /// The answer; hop-by-hop headers still in it.
@@ -121,43 +133,47 @@ pub struct Served {
 /// See [`OriginError`]; nothing has been answered then.
 pub async fn forward(
     _permit: Permit,
-    mut request: Request<RequestBody>,
+    mut request: Asking,
     destination: &Destination<'_>,
     pool: &Rc<Pool>,
     patience: Patience,
 ) -> Result<Served, OriginError> {
     pool.earn(&destination.origin());
-    let time = TimeLeft::from_now_on(patience);
+    // What is done at once is of one moment: the clock is read when something was waited for.
+    let mut started = destination.began();
+    let time = TimeLeft::since(started, patience);
     let mut connected_in = None;
     let mut attempts = Attempts::default();
     loop {
         let (sender, is_new) = match pool.reuse(&destination.origin(), attempts.any()) {
             Some(sender) => (sender, false),
             None => {
-                let started = clock::now();
-                let opened = open_somewhere(destination, pool, &time, attempts.any()).await;
+                let opening = started;
+                // Rare, and larger than all else: not kept room for in every request.
+                let opened = open_somewhere(destination, pool, &time, attempts.any());
+                let opened = Box::pin(opened).await;
                 let opened = opened.inspect_err(|error| destination.failed(error, clock::now()))?;
-                connected_in = opened.1.then(|| started.elapsed());
+                started = clock::now();
+                connected_in = opened.1.then(|| started.saturating_duration_since(opening));
                 opened
             }
         };
-        destination.goes_past(sender.is_past(), is_new, clock::now());
+        destination.goes_past(sender.is_past(), is_new, started);
         let origin = &*destination.origin();
-        let started = clock::now();
-        let exchange = request.body().exchange();
-        match send(sender, request, origin, &time).await {
+        let exchange = request.body.exchange();
+        match send(sender, request, origin, (&time, started)).await {
             // What follows would be bytes of a protocol that is not spoken here.
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 destination.failed(&OriginError::Unasked, clock::now());
                 return Err(OriginError::Unasked);
             }
             Ok(response) => {
-                let first_byte_in = started.elapsed();
-                destination.answered(response.status(), clock::now());
+                let now = clock::now();
+                destination.answered(response.status(), now);
                 return Ok(Served {
                     response,
                     connected_in,
-                    first_byte_in,
+                    first_byte_in: now.saturating_duration_since(started),
                 });
             }
             Err(_) if exchange.upload().too_large => return Err(OriginError::LargeBody),
@@ -210,6 +226,7 @@ pub async fn forward(
                 return Err(error);
             }
         }
+        started = clock::now();
     }
 }
 
@@ -318,25 +335,25 @@ async fn open(
     }
 }
 
-/// Waits for the answer to one try.
+/// Waits for the answer to one try, which began then.
 pub(super) async fn within<T>(
-    time: &TimeLeft,
+    (time, began): (&TimeLeft, Instant),
     exchange: &dyn BodyObserver,
     answer: impl Future<Output = T>,
 ) -> Result<T, OriginError> {
-    let began = clock::now();
     let mut answer = pin!(answer);
-    let mut alarm = pin!(tokio::time::sleep_until(time.due(began, None).into()));
+    let mut due = time.due(began, None);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Ok(answer));
         }
-        while alarm.as_mut().poll(cx).is_ready() {
+        while exchange.is_due(cx, due) {
             let upload = exchange.upload();
-            let due = time.due(began, upload.last_progress);
+            due = time.due(began, upload.last_progress);
             if due > clock::now() {
-                alarm.as_mut().reset(due.into());
-            } else if upload.waits_for_client {
+                continue;
+            }
+            if upload.waits_for_client {
                 return Poll::Ready(Err(OriginError::ClientStalled));
             } else {
                 return Poll::Ready(Err(OriginError::ResponseTimeout));
@@ -350,11 +367,11 @@ pub(super) async fn within<T>(
 /// What became of a request that got no answer.
 enum Unsent {
     /// The origin has processed nothing of it: it can go out once more, whatever it means.
-    Unprocessed(Request<RequestBody>, AnswerError),
+    Unprocessed(Asking, AnswerError),
     /// The connection died, and the request may be repeated.
-    Died(Request<RequestBody>, AnswerError),
+    Died(Asking, AnswerError),
     /// No answer came in time. The request, if it may be repeated.
-    Late(Option<Request<RequestBody>>),
+    Late(Option<Asking>),
     Failed(OriginError),
 }
 
@@ -364,7 +381,7 @@ impl Unsent {
     }
 
     /// What was waited for did not come.
-    fn unanswered(error: OriginError, again: Option<Request<RequestBody>>) -> Self {
+    fn unanswered(error: OriginError, again: Option<Asking>) -> Self {
         match error {
             OriginError::ResponseTimeout => Self::Late(again),
             error => Self::Failed(error),
@@ -374,9 +391,9 @@ impl Unsent {
 
 async fn send(
     sender: Sender,
-    request: Request<RequestBody>,
+    request: Asking,
     origin: &Origin,
-    time: &TimeLeft,
+    time: (&TimeLeft, Instant),
 ) -> Result<Response<ResponseBody>, Unsent> {
     match sender {
         Sender::Http1(lease) => send_alone(lease, request, time).await,
@@ -387,27 +404,27 @@ async fn send(
 /// Sends a request on an HTTP/1.1 connection, which it has for itself.
 async fn send_alone(
     lease: Lease,
-    request: Request<RequestBody>,
-    time: &TimeLeft,
+    request: Asking,
+    time: (&TimeLeft, Instant),
 ) -> Result<Response<ResponseBody>, Unsent> {
     let Lease { connection, loan } = lease;
-    let exchange = request.body().exchange();
-    let (mut parts, mut body) = request.into_parts();
-    relative(&mut parts);
-    let again = is_idempotent(&parts.method).then(|| body.second());
+    let Asking { mut head, mut body } = request;
+    let exchange = body.exchange();
+    relative(&mut head);
+    let again = is_idempotent(&head.method).then(|| body.second());
     let mut turn = connection
-        .ask(&parts, body, Some(loan), time.patience.whole)
+        .ask(&head, body, Some(loan), time.0.patience.whole)
         .map_err(Unsent::failed)?;
     let answered = within(time, &*exchange, turn.answer()).await;
-    if let Ok(Ok(head)) = answered {
-        spare_maps::give_back(parts.headers);
-        return Ok(head.map(|()| ResponseBody::exclusive(turn)));
+    if let Ok(Ok(answer)) = answered {
+        spare_maps::give_head_back(head);
+        return Ok(answer.map(|()| ResponseBody::exclusive(turn)));
     }
     drop(turn);
     let again = again.filter(RequestBody::is_whole);
-    let again = again.map(|again| {
-        again.take_over();
-        Request::from_parts(parts, again)
+    let again = again.map(|body| {
+        body.take_over();
+        Asking { head, body }
     });
     Err(match answered {
         Err(error) => Unsent::unanswered(error, again),
@@ -422,28 +439,31 @@ async fn send_alone(
 /// Sends a request on an HTTP/2 connection.
 async fn send_beside_others(
     stream: Rc<Stream>,
-    mut request: Request<RequestBody>,
+    request: Asking,
     origin: &Origin,
-    time: &TimeLeft,
+    time: (&TimeLeft, Instant),
 ) -> Result<Response<ResponseBody>, Unsent> {
-    let exchange = request.body().exchange();
-    let may_repeat = is_idempotent(request.method());
-    *request.version_mut() = Version::HTTP_2;
-    absolute(&mut request, scheme_of(origin));
-    let (head, mut body) = request.into_parts();
+    let Asking { mut head, mut body } = request;
+    let exchange = body.exchange();
+    let may_repeat = is_idempotent(&head.method);
+    head.version = Version::HTTP_2;
+    absolute(&mut head, scheme_of(origin));
     let again = body.second();
     body.takes(stream.clone());
     let repeated = |again: RequestBody| {
         let again = Some(again).filter(RequestBody::is_whole);
         again.inspect(RequestBody::take_over)
     };
-    let asked = ask(&stream, head.clone(), body, time.patience.whole);
+    let asked = ask(&stream, (*head).clone(), body, time.0.patience.whole);
     let (error, sent) = match within(time, &*exchange, asked).await {
-        Ok(Ok(response)) => return Ok(response),
+        Ok(Ok(response)) => {
+            spare_maps::give_head_back(head);
+            return Ok(response);
+        }
         Ok(Err((error, sent))) => (AnswerError::Http2(error), sent),
         Err(error) => {
             let again = repeated(again).filter(|_| may_repeat);
-            let again = again.map(|body| Request::from_parts(head, body));
+            let again = again.map(|body| Asking { head, body });
             return Err(Unsent::unanswered(error, again));
         }
     };
@@ -457,7 +477,7 @@ async fn send_beside_others(
         Fate::Unprocessed | Fate::Died => stream.retire(),
         Fate::Answered => {}
     }
-    let again = repeated(again).map(|body| Request::from_parts(head, body));
+    let again = repeated(again).map(|body| Asking { head, body });
     Err(match (fate, again) {
         (Fate::Refused | Fate::Unprocessed, Some(again)) => Unsent::Unprocessed(again, error),
         (Fate::Died, Some(again)) if may_repeat => Unsent::Died(again, error),
@@ -528,17 +548,17 @@ pub(super) fn scheme_of(origin: &Origin) -> Scheme {
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
-pub(super) fn absolute<B>(request: &mut Request<B>, scheme: Scheme) {
-    let host = request.headers_mut().remove(header::HOST);
+pub(super) fn absolute(head: &mut request::Parts, scheme: Scheme) {
+    let host = head.headers.remove(header::HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let Some(authority) = authority else { return };
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    let mut parts = std::mem::take(&mut head.uri).into_parts();
     parts.scheme = Some(scheme);
     parts.authority = Some(authority);
     if parts.path_and_query.is_none() {
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
     }
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    head.uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
 /// What was on its way over HTTP/2 and goes out over HTTP/1.1, to an address that speaks that.
@@ -561,12 +581,11 @@ mod tests {
     #[test]
     fn what_was_on_its_way_over_http2_is_whole_over_http1() {
         let request = Request::put("/a?b").header(header::HOST, "api.test:8443");
-        let mut request = request.body(()).unwrap();
-        *request.version_mut() = Version::HTTP_2;
-        absolute(&mut request, Scheme::HTTPS);
-        assert_eq!(*request.uri(), "https://api.test:8443/a?b");
-        assert!(!request.headers().contains_key(header::HOST));
-        let (mut parts, ()) = request.into_parts();
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        parts.version = Version::HTTP_2;
+        absolute(&mut parts, Scheme::HTTPS);
+        assert_eq!(parts.uri, "https://api.test:8443/a?b");
+        assert!(!parts.headers.contains_key(header::HOST));
         relative(&mut parts);
         assert_eq!(parts.uri, "/a?b");
         assert_eq!(parts.headers.get(header::HOST).unwrap(), "api.test:8443");

@@ -34,6 +34,9 @@ impl RequestIds {
     }
 
     /// An id as the value of a header, many of them in one block of memory.
+    ///
+    /// HPACK does not index it (RFC 7541 §6.2.3): nobody says it again, and in the table of a connection
+    /// it would push out what everybody says, and be compared with each that comes after it.
     pub fn header(&self, id: RequestId) -> HeaderValue {
         let mut block = self.block.borrow_mut();
         if block.capacity() < id.0.len() {
@@ -41,7 +44,9 @@ impl RequestIds {
         }
         block.put_slice(&id.0);
         let value = HeaderValue::from_maybe_shared(block.split().freeze());
-        value.unwrap_or_else(|_never| id.to_header())
+        let mut value = value.unwrap_or_else(|_never| id.to_header());
+        value.set_sensitive(true);
+        value
     }
 
     /// The next id: 32 lower-case hex characters.
@@ -115,5 +120,9 @@ mod tests {
             all.iter()
                 .all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
         );
+        let id = ids.next();
+        let header = ids.header(id);
+        assert_eq!(header, id.as_str());
+        assert!(header.is_sensitive(), "no table keeps it");
     }
 }

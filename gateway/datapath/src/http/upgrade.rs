@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version, header};
 
 use super::balance::Destination;
-use super::body::{RequestBody, ResponseBody};
+use super::body::ResponseBody;
 use super::connect::{AnswerError, OriginError, OriginStream, connect};
 use super::forward::{
-    Patience, Served, TimeLeft, absolute, connect_share, may_go_on, open_somewhere, scheme_of,
-    within,
+    Asking, Patience, Served, TimeLeft, absolute, connect_share, may_go_on, open_somewhere,
+    scheme_of, within,
 };
 use super::incoming::Http2Body;
 use super::queue::at_the_gate;
@@ -34,7 +34,7 @@ use vocabulary::settings::OriginProtocol;
 /// See [`OriginError`].
 pub async fn upgrade(
     _permit: Permit,
-    request: Request<RequestBody>,
+    request: Asking,
     destination: &Destination<'_>,
     pool: &Rc<Pool>,
     patience: Patience,
@@ -75,7 +75,7 @@ async fn connect_somewhere(
 }
 
 async fn upgrade_at(
-    request: Request<RequestBody>,
+    request: Asking,
     destination: &Destination<'_>,
     pool: &Rc<Pool>,
     patience: Patience,
@@ -91,8 +91,11 @@ async fn upgrade_at(
     let stream = connect_somewhere(destination, time.for_connecting()?).await?;
     let connected_in = Some(started.elapsed());
     let started = clock::now();
-    let exchange = request.body().exchange();
-    let (mut parts, body) = request.into_parts();
+    let Asking {
+        head: mut parts,
+        body,
+    } = request;
+    let exchange = body.exchange();
     // Over HTTP/2 there was no key.
     let key = match parts.extensions.get::<websocket::Extended>() {
         Some(_) => {
@@ -108,7 +111,7 @@ async fn upgrade_at(
         None,
         patience.whole,
     )?;
-    let head = within(&time, &*exchange, turn.answer()).await??;
+    let head = within((&time, started), &*exchange, turn.answer()).await??;
     let first_byte_in = started.elapsed();
     let switches = head.status() == StatusCode::SWITCHING_PROTOCOLS;
     if let Some(key) = key {
@@ -134,7 +137,7 @@ async fn upgrade_at(
 
 /// The same over a stream.
 async fn upgrade_stream(
-    request: Request<RequestBody>,
+    request: Asking,
     destination: &Destination<'_>,
     pool: &Rc<Pool>,
     time: &TimeLeft,
@@ -155,8 +158,8 @@ async fn upgrade_stream(
         return Err(OriginError::Protocol("WebSocket over HTTP/2 (RFC 8441)"));
     }
     let started = clock::now();
-    let exchange = request.body().exchange();
-    let (mut head, body) = request.into_parts();
+    let Asking { mut head, body } = request;
+    let exchange = body.exchange();
     let key = head.headers.remove(header::SEC_WEBSOCKET_KEY);
     let is_extended = head.extensions.get::<websocket::Extended>().is_some();
     for name in [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH] {
@@ -167,12 +170,12 @@ async fn upgrade_stream(
     head.extensions.clear();
     let named = h2::ext::Protocol::from_static(websocket::NAME);
     head.extensions.insert(named);
-    let mut request = Request::from_parts(head, body);
-    absolute(&mut request, scheme_of(&origin));
-    let (head, _) = request.into_parts();
-    let sent = sender.send_request(Request::from_parts(head, ()), false);
+    absolute(&mut head, scheme_of(&origin));
+    // What comes on the stream is no body.
+    drop(body);
+    let sent = sender.send_request(Request::from_parts(*head, ()), false);
     let (answer, upload) = sent.map_err(AnswerError::Http2)?;
-    let answer = within(time, &*exchange, answer).await?;
+    let answer = within((time, started), &*exchange, answer).await?;
     let (mut head, incoming) = answer.map_err(AnswerError::Http2)?.into_parts();
     let first_byte_in = started.elapsed();
     let (body, end) = if head.status.is_success() {

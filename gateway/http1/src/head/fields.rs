@@ -100,23 +100,31 @@ impl Known {
     /// Which one a name is, in any spelling of upper and lower case.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        let (candidate, other, third): (Self, Self, Self) = match name.len() {
-            2 => (Self::Te, Self::Other, Self::Other),
-            4 => (Self::Host, Self::Other, Self::Other),
-            6 => (Self::Expect, Self::Other, Self::Other),
-            7 => (Self::Upgrade, Self::Trailer, Self::Other),
-            10 => (Self::Connection, Self::KeepAlive, Self::Other),
-            14 => (Self::ContentLength, Self::Http2Settings, Self::Other),
-            16 => (Self::ProxyConnection, Self::Other, Self::Other),
-            17 => (Self::TransferEncoding, Self::Other, Self::Other),
-            18 => (Self::ProxyAuthenticate, Self::Other, Self::Other),
-            19 => (Self::ProxyAuthorization, Self::Other, Self::Other),
+        let Some(first) = name.first() else {
+            return Self::Other;
+        };
+        // Length and first letter leave one to compare with.
+        let known = match (name.len(), first.to_ascii_lowercase()) {
+            (2, b't') => Self::Te,
+            (4, b'h') => Self::Host,
+            (6, b'e') => Self::Expect,
+            (7, b't') => Self::Trailer,
+            (7, b'u') => Self::Upgrade,
+            (10, b'c') => Self::Connection,
+            (10, b'k') => Self::KeepAlive,
+            (14, b'c') => Self::ContentLength,
+            (14, b'h') => Self::Http2Settings,
+            (16, b'p') => Self::ProxyConnection,
+            (17, b't') => Self::TransferEncoding,
+            (18, b'p') => Self::ProxyAuthenticate,
+            (19, b'p') => Self::ProxyAuthorization,
             _ => return Self::Other,
         };
-        [candidate, other, third]
-            .into_iter()
-            .find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
-            .unwrap_or(Self::Other)
+        if name.eq_ignore_ascii_case(known.name().as_bytes()) {
+            known
+        } else {
+            Self::Other
+        }
     }
 
     /// Its name; empty for any other field.

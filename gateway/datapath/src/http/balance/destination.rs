@@ -36,6 +36,8 @@ pub struct Destination<'h> {
     introduction: Option<Introduced>,
     /// The worker's.
     pool: Rc<Pool>,
+    /// When its first address was chosen.
+    began: Instant,
     /// A bit for each address that it was at.
     tried: Cell<u64>,
     place: Cell<usize>,
@@ -64,6 +66,7 @@ impl<'h> Destination<'h> {
             waited: Cell::default(),
             introduction,
             pool: pool.clone(),
+            began: now,
             tried: Cell::new(0),
             place: Cell::new(0),
             past: Cell::new(false),
@@ -96,6 +99,11 @@ impl<'h> Destination<'h> {
     #[must_use]
     pub fn origin(&self) -> Arc<Origin> {
         self.origin.borrow().clone()
+    }
+
+    /// When its first address was chosen.
+    pub(in crate::http) fn began(&self) -> Instant {
+        self.began
     }
 
     /// Goes to an address that it was not at yet; `false` when there is none, or it was at enough of
