@@ -464,7 +464,7 @@ fn start(
                 health_checks.await;
             }
         });
-        acme.show_left().await;
+        acme.begin().await;
         if let Some(closed) = closed {
             workers.all_answer().await?;
             let waiting = closed.ready()?;

@@ -127,10 +127,11 @@ impl Model {
 }
 
 impl<A: Changes> Control<A> {
-    /// Keeps an account, in the place of one that was there.
+    /// Keeps an account, or tells its URL to one that was there. The key of one that was there stays: a server may
+    /// have made an account for it that it makes only once.
     ///
     /// # Errors
-    /// It cannot be sealed or stored.
+    /// There is one with another key; it cannot be sealed or stored.
     pub fn keep_acme_account(
         &self,
         directory: &str,
@@ -138,9 +139,15 @@ impl<A: Changes> Control<A> {
         key: &Secret,
     ) -> Result<(), ChangeError> {
         self.change(|draft| {
-            let key = draft
-                .seal()
-                .seal(&acme_account_purpose(directory), key.reveal())?;
+            let purpose = acme_account_purpose(directory);
+            if let Some(present) = draft.model.acme_accounts.get(directory) {
+                let present = draft.seal().open_sealed(&purpose, &present.key)?;
+                if present.reveal() != key.reveal() {
+                    let why = format!("there is an account with {directory} by now");
+                    return Err(ChangeError::invalid("acme", why));
+                }
+            }
+            let key = draft.seal().seal(&purpose, key.reveal())?;
             draft.put_acme_account(AcmeAccount {
                 directory: directory.to_owned(),
                 url: url.to_owned(),
@@ -231,14 +238,17 @@ impl<A: Changes> Control<A> {
         })
     }
 
-    /// Takes over the chain that ACME has brought for a host, with its key. The host presents it from
-    /// now on; one from before is replaced under the same id.
+    /// Takes over the chain that ACME has brought for a host by the order that was begun then, with its key. The
+    /// host presents it from now on; one from before is replaced under the same id. Another order that has begun
+    /// since goes on.
     ///
     /// # Errors
-    /// The host is gone or wants none any more, or the chain is none that can serve it.
+    /// The host is gone or wants none any more, the chain is none that can serve it, or another order has brought
+    /// one that lasts as long.
     pub fn install_acme_certificate(
         &self,
         name: &HostName,
+        begun_on: Moment,
         chain_pem: &str,
         key_pem: &Secret,
     ) -> Result<Arc<ServerCertificate>, ChangeError> {
@@ -246,6 +256,13 @@ impl<A: Changes> Control<A> {
         self.change(|draft| {
             let before = draft.model.clone();
             let host = wanting(&before, name)?;
+            let order = before.acme_orders.get(name);
+            let is_other = order.is_some_and(|order| order.begun_on != begun_on);
+            let lasts = |old: &ServerCertificate| old.not_after >= chain.details.not_after;
+            if is_other && brought(&before, &host).is_some_and(lasts) {
+                let why = format!("{name} has a certificate of another order that lasts as long");
+                return Err(ChangeError::invalid("acme", why));
+            }
             let left = used(&before, &host);
             let certificate = put(draft, &before, &host, &chain)?;
             if !certificate.covers(name) {
@@ -261,11 +278,12 @@ impl<A: Changes> Control<A> {
                 host.modified_on = draft.now;
                 draft.put_host(host);
             }
-            let order = before.acme_orders.get(name);
-            draft.put_acme_order(AcmeOrder {
-                failures: 0,
-                ..AcmeOrder::begin(name.clone(), order.map(|one| &**one), draft.now)
-            });
+            if !is_other {
+                draft.put_acme_order(AcmeOrder {
+                    failures: 0,
+                    ..AcmeOrder::begin(name.clone(), order.map(|one| &**one), draft.now)
+                });
+            }
             release(draft, left);
             Ok(Arc::new(certificate))
         })

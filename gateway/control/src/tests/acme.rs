@@ -21,7 +21,14 @@ fn wanting() -> NewHost {
 fn install(control: &Control, spec: &Spec) -> Result<Arc<ServerCertificate>, ChangeError> {
     let made = Identity::self_signed(spec);
     let key = Secret::new(made.key_pem().into_bytes());
-    control.install_acme_certificate(&name(HOST), &made.chain_pem(), &key)
+    control.install_acme_certificate(&name(HOST), begun_on(control), &made.chain_pem(), &key)
+}
+
+/// When the host's order was begun; now, when there is none.
+fn begun_on(control: &Control) -> Moment {
+    let model = control.model();
+    let order = model.acme_orders.get(&name(HOST));
+    order.map_or_else(Moment::now, |order| order.begun_on)
 }
 
 #[test]
@@ -146,8 +153,9 @@ fn a_chain_that_cannot_serve_changes_nothing() {
     }
     let key = Identity::self_signed(&Spec::server(&[HOST])).key_pem();
     let chain = &good.chain;
-    let foreign =
-        control.install_acme_certificate(&name(HOST), chain, &Secret::new(key.into_bytes()));
+    let key = Secret::new(key.into_bytes());
+    let begun = begun_on(control);
+    let foreign = control.install_acme_certificate(&name(HOST), begun, chain, &key);
     assert!(foreign.is_err());
     assert_eq!(world.picture(), before);
     for wrong in ["*.example.test", "*.a.example.test"] {
@@ -344,6 +352,12 @@ fn the_key_of_an_account_is_sealed_for_its_directory() {
     control
         .keep_acme_account(DIRECTORY, "https://acme.test/1", &key)
         .unwrap();
+    // Whoever has begun at the same time has another key, which is not taken.
+    let late = Secret::new(b"another".to_vec());
+    for url in ["", "https://acme.test/2"] {
+        let refused = control.keep_acme_account(DIRECTORY, url, &late);
+        assert!(refused.unwrap_err().to_string().contains("by now"));
+    }
     world.reopen();
     let (url, opened) = world.control().acme_account(DIRECTORY).unwrap().unwrap();
     assert_eq!(url, "https://acme.test/1");

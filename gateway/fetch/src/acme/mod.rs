@@ -151,9 +151,19 @@ impl AcmeClient {
         }
     }
 
+    /// Shows what another process has left, before this one serves. Of a fleet it is not known yet who leads: until
+    /// then all of it is another's.
+    pub async fn begin(&self) {
+        if self.control.membership().is_some() {
+            self.mirror(false).await;
+        } else {
+            self.show_left().await;
+        }
+    }
+
     /// Shows what the servers may be looking for, of orders that another process has left: nothing is missed
     /// between the two.
-    pub async fn show_left(&self) {
+    async fn show_left(&self) {
         if self.settings.load().directory.is_none() {
             return;
         }
@@ -430,7 +440,7 @@ impl AcmeClient {
             Err(error) => return Outcome::Failed(error, "", wait),
         };
         let installed = self
-            .change(move |control| control.install_acme_certificate(&host, &chain, &key))
+            .change(move |control| control.install_acme_certificate(&host, begun_on, &chain, &key))
             .await;
         match installed {
             Ok(_certificate) => Outcome::Issued,
@@ -572,6 +582,11 @@ mod tests {
         };
         let acme = AcmeClient::new(control.clone(), settings);
         assert!(!is_shown());
+        // Of a fleet it is another's until this edge leads.
+        control.found("prod", |_| Ok(())).unwrap();
+        acme.begin().await;
+        assert!(is_shown() && !acme.board.shows(&name));
+        control.leave().unwrap();
         acme.lead().await;
         assert!(is_shown() && acme.board.shows(&name));
         acme.leave_to_other_edge().await;
