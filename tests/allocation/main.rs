@@ -128,9 +128,9 @@ const BESIDE: usize = 8;
 const EACH_EVENT: usize = 3;
 /// Streams that are open at once.
 const STREAMS: usize = 16;
-/// Allocations of a stream at most: the texts of its head and its map, which are h2's, and where its
-/// request lives, which is given back when none is under way.
-const EACH_STREAM: usize = 9;
+/// Allocations of a stream: the texts of its head and its map, which are h2's. Where its request lives is given back
+/// a second after none is under way.
+const EACH_STREAM: usize = 8;
 
 const HOST: &str = "api.example.test";
 
@@ -418,6 +418,7 @@ fn a_request_in_steady_state() {
     drop(streams);
 
     assert_eq!(alone, 0, "a request over HTTP/1.1 asks for nothing");
-    assert!(beside <= EACH_STREAM * COUNTED, "{beside}");
+    // Some are in neither's place.
+    assert!(beside <= EACH_STREAM * COUNTED + COUNTED / 8, "{beside}");
     workers.drain();
 }

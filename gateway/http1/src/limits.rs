@@ -66,13 +66,16 @@ pub const CONTENT_LENGTH_MAX: u64 = i64::MAX.unsigned_abs();
 /// Bytes of a field's name: what the type of names takes ([`http::HeaderName`]). A longer one is
 /// refused.
 pub const NAME_BYTES_MAX: usize = 65_535;
-/// Names of fields that a worker keeps as it has seen them: some heads' of browsers and origins, 12 KiB.
-/// One that is not kept is made anew.
-pub const NAMES_KEPT: usize = 256;
+/// Names of fields that a worker keeps as it has seen them: some heads' of browsers and origins, 200 KiB at most
+/// with their texts. One that is not kept is made anew.
+pub const NAMES_KEPT: usize = 1024;
+/// Names that may have one place: those that say the same again and again do not drive each other out.
+pub const NAMES_OF_PLACE: usize = 4;
 /// Bytes of a name that is kept: beyond the longest that are usual.
 pub const NAME_KEPT_BYTES_MAX: usize = 64;
 
 const _: () = assert!(NAMES_KEPT.is_power_of_two());
+const _: () = assert!(NAMES_KEPT.is_multiple_of(NAMES_OF_PLACE));
 const _: () = assert!(FIELDS_MAX <= FIELDS_ON_STACK);
 const _: () = assert!(EMPTY_LINES_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);

@@ -211,6 +211,8 @@ impl Exchange {
         self.let_go();
         *self.notes.get_mut() = Notes::default();
         self.id_value = HeaderValue::from_static("");
+        // One that nobody knows may be as long as a head.
+        self.method = Method::GET;
         self.takes_interims = None;
         self.trace = None;
     }

@@ -67,6 +67,7 @@ pub fn give_head_back(mut head: RequestHead) {
     head.extensions.clear();
     // What it was read from is not kept for it.
     head.uri = Uri::default();
+    head.method = http::Method::GET;
     HEADS.with_borrow_mut(|heads| {
         if heads.len() < SPARE_HEADS_MAX {
             heads.push(head);
