@@ -203,15 +203,19 @@ async fn connections_are_bounded_over_all_workers() {
     assert_eq!(state["connections"]["refused"], 0, "{state}");
     // A tunnel has its connection for as long as it lives.
     let echo = Origin::echo();
-    gateway.change_host(
-        HOST,
-        &json!({ "origin": { "url": echo.url(), "limits": { "connections": 1, "queue": 0 } } }),
-    );
+    let limits = |queue: u32| {
+        json!({ "origin": { "url": echo.url(),
+            "limits": { "connections": 1, "queue": queue, "queue_ms": 60_000 } } })
+    };
+    // The connections of before count as well, and give way to whoever waits.
+    gateway.change_host(HOST, &limits(1));
     let mut tunnel = gateway.client(HOST).raw().await.unwrap();
     let head = "GET /ws HTTP/1.1\r\nHost: api.example.test\r\nUpgrade: websocket\r\n\
         Connection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     tunnel.write(head.to_owned()).await;
+    assert_eq!(tunnel.message().await.unwrap().status(), 101);
     wait_for(&gateway, "/connections/in_use", 1);
+    gateway.change_host(HOST, &limits(0));
     let refused = gateway.client(HOST).get("/beside").await.unwrap();
     assert_eq!(refused.status, 503);
     drop(tunnel);
