@@ -1,18 +1,18 @@
 //! The log in etcd, as the control plane wants it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::fleet::{
-    AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, Page, SnapshotError, Standing,
-    State,
+    AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError, Standing, State,
 };
 use bytes::Bytes;
 use control::{FleetState, Ledger, LedgerError, Mark, News};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::limits::{FLEET_AWAY, FLEET_TURN_AFTER, FLEET_TURN_LOOK, FLEET_TURN_WAIT};
+use super::turns::Turns;
+use crate::limits::{FLEET_AWAY, FLEET_TURN_LOOK};
 
 /// Why nothing is taken or changed before the fleet's format was seen.
 pub(super) const NOT_CHECKED: &str = "the format of the fleet's stores was not seen yet";
@@ -24,12 +24,7 @@ pub(super) struct EtcdLedger {
     pub(super) standing: watch::Receiver<Standing>,
     /// Whether the fleet's stores are known to have this version's format.
     pub(super) checked: Arc<AtomicBool>,
-    /// How often another edge was first since this one was.
-    pub(super) lost: AtomicU32,
-    /// Entries that were left when it read last.
-    pub(super) behind: AtomicU64,
-    /// Since when its next change waits for that of another edge.
-    pub(super) waits: Mutex<Option<Instant>>,
+    pub(super) turns: Turns,
 }
 
 impl EtcdLedger {
@@ -47,43 +42,6 @@ impl EtcdLedger {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl EtcdLedger {
-    /// Has the others let this edge go first when it has lost too often, and go on when it was first, or has given
-    /// up.
-    fn count(&self, added: &Result<Head, AppendError>, is_large: bool) {
-        *self.waits() = None;
-        match added {
-            // While a large one is written, others are always faster.
-            Err(AppendError::Moved) if is_large => self.lose(FLEET_TURN_AFTER),
-            Err(AppendError::Moved) => self.lose(1),
-            _ if self.lost.swap(0, Ordering::Relaxed) >= FLEET_TURN_AFTER => self.etcd.end_turn(),
-            _ => {}
-        }
-    }
-
-    fn lose(&self, races: u32) {
-        let before = self.lost.fetch_add(races, Ordering::Relaxed);
-        if before / FLEET_TURN_AFTER != (before + races) / FLEET_TURN_AFTER {
-            self.etcd.take_turn();
-        }
-    }
-
-    /// Notes how far behind this edge is. What grows may never end: others change faster than it reads.
-    fn look_at(&self, page: &Page) {
-        let last = page.entries.last().map(|entry| entry.head.revision);
-        let behind = last.map_or(0, |last| page.head.revision.saturating_sub(last));
-        let before = self.behind.swap(behind, Ordering::Relaxed);
-        if before > 0 && behind >= before {
-            self.lose(1);
-        }
-    }
-
-    /// Since when the next change waits for that of another edge.
-    fn waits(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,7 +73,13 @@ impl Ledger for EtcdLedger {
     fn append(&self, after: Mark, entry: Vec<u8>) -> Result<Mark, LedgerError> {
         let bytes = entry.len();
         let added = self.etcd.append(&head(after), Bytes::from(entry));
-        self.count(&added, bytes > ::fleet::limits::VALUE_BYTES_MAX);
+        if matches!(added, Err(AppendError::Moved)) {
+            if self.turns.lost(bytes > ::fleet::limits::VALUE_BYTES_MAX) {
+                self.etcd.take_turn();
+            }
+        } else if self.turns.over() {
+            self.etcd.end_turn();
+        }
         added.map(|head| mark(&head)).map_err(|error| match error {
             AppendError::Moved => LedgerError::Moved,
             AppendError::TooLarge(_) => LedgerError::TooLarge {
@@ -132,18 +96,18 @@ impl Ledger for EtcdLedger {
         let page = loop {
             let page = self.etcd.after(&head(known)).map_err(of_log)?;
             // What others have changed is put into force before anything is waited for.
-            let goes_first = page.turn.as_ref().filter(|_| page.entries.is_empty());
-            let Some(edge) = goes_first else {
-                break page;
-            };
-            let begun = *self.waits().get_or_insert_with(Instant::now);
-            if begun.elapsed() >= FLEET_TURN_WAIT {
+            let other = page.turn.as_deref();
+            if !page.entries.is_empty() || !self.turns.waits_for(other, Instant::now()) {
                 break page;
             }
-            tracing::debug!(edge, "another edge goes first");
+            tracing::debug!(edge = other, "another edge goes first");
             std::thread::sleep(FLEET_TURN_LOOK);
         };
-        self.look_at(&page);
+        let last = page.entries.last().map(|entry| entry.head.revision);
+        let left = last.map_or(0, |last| page.head.revision.saturating_sub(last));
+        if self.turns.behind(left) {
+            self.etcd.take_turn();
+        }
         let entries = page.entries.into_iter();
         Ok(News {
             entries: entries

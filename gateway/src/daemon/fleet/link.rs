@@ -1,7 +1,7 @@
 //! What a member has going: it follows, stands for leading, and tells the others of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use super::Lately;
 use super::ledger::{EtcdLedger, framed, head};
 use super::seen::Seen;
 use super::taker::{Taker, Times, now_ms};
+use super::turns::Turns;
 use crate::limits::{
     FLEET_AWAY, FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN,
 };
@@ -58,9 +59,7 @@ impl Link {
             etcd: etcd.clone(),
             standing: following.standing(),
             checked: checked.clone(),
-            lost: AtomicU32::new(0),
-            behind: AtomicU64::new(0),
-            waits: Mutex::default(),
+            turns: Turns::default(),
         })));
         let presence = etcd.announce(&membership.edge.to_string(), json!({}))?;
         Ok(Self {

@@ -8,6 +8,7 @@ mod ledger;
 mod link;
 mod seen;
 mod taker;
+mod turns;
 mod wanted;
 
 use std::path::{Path, PathBuf};
