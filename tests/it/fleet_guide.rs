@@ -1,16 +1,14 @@
 //! `gateway/docs/fleet-guide.md`: runs every command as a reader would paste it, and compares what is printed, while
 //! a client asks the first gateway all the time.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tests::admin::Admin;
 use tests::gateway::{new_address, new_directory};
 use tests::tool::{self, has};
-use tests::wait::until;
 
 use crate::guide::{BACKGROUND, Block, Running, blocks, check, shell};
 
@@ -106,13 +104,6 @@ fn every_command_of_the_fleets_guide_works_without_an_outage() {
             Block::Shell(block) => {
                 let script = places.adapted(&block);
                 if let Some(line) = script.strip_prefix(BACKGROUND) {
-                    let child = shell(&format!("exec {line}"), &home, SOCKET)
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null())
-                        .stderr(Stdio::null())
-                        .spawn()
-                        .unwrap();
-                    running.push(Running(child));
                     let port = [
                         ("http.server", 9000),
                         ("one/", 8443),
@@ -124,7 +115,7 @@ fn every_command_of_the_fleets_guide_works_without_an_outage() {
                         .into_iter()
                         .find(|(word, _)| line.contains(word))
                         .unwrap();
-                    until(line, || TcpStream::connect(places.of(port)).ok());
+                    running.push(Running::start(line, &home, SOCKET, places.of(port)));
                     continue;
                 }
                 let done = tool::run(&mut shell(&format!("exec 2>&1\n{script}"), &home, SOCKET));

@@ -18,20 +18,9 @@ fn write(directory: &Path, name: &str, text: String) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn edges_and_etcd_show_each_other_certificates() {
     let authority = Authority::root("etcd");
-    let server = authority.server(&["127.0.0.1"]);
-    let started = Etcd::with(1, |directory| {
-        let arguments = vec![
-            "--client-cert-auth".to_owned(),
-            "--trusted-ca-file".to_owned(),
-            write(directory, "ca.pem", authority.pem()),
-            "--cert-file".to_owned(),
-            write(directory, "server.pem", server.chain_pem()),
-            "--key-file".to_owned(),
-            write(directory, "server.key", server.key_pem()),
-        ];
-        ("https", arguments)
-    });
-    let Some(etcd) = started else { return };
+    let Some(etcd) = Etcd::with_tls(&authority, "127.0.0.1") else {
+        return;
+    };
     let directory = etcd.directory().to_owned();
     let ca = directory.join("ca.pem").display().to_string();
     // `name` is the file of its certificate, signed by `by`.

@@ -25,7 +25,21 @@ pub(crate) enum Block {
 }
 
 /// A process of the guide that ends with the test.
-pub(crate) struct Running(pub(crate) Child);
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts what is to go on, and waits until somebody listens at its address.
+    pub(crate) fn start(line: &str, home: &Path, socket: &str, address: SocketAddr) -> Self {
+        let child = shell(&format!("exec {line}"), home, socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let running = Self(child.unwrap());
+        until(line, || TcpStream::connect(address).ok());
+        running
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -139,19 +153,12 @@ fn every_command_of_the_guide_works() {
                 let script = adapted(&block, gateway, origin);
                 commands += script.lines().count();
                 if let Some(line) = script.strip_prefix(BACKGROUND) {
-                    let child = shell(&format!("exec {line}"), &home, SOCKET)
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null())
-                        .stderr(Stdio::null())
-                        .spawn()
-                        .unwrap();
-                    running.push(Running(child));
                     let address = if line.contains("origin.py") {
                         origin
                     } else {
                         gateway
                     };
-                    until(line, || TcpStream::connect(address).ok());
+                    running.push(Running::start(line, &home, SOCKET, address));
                     continue;
                 }
                 let done = tool::run(&mut shell(&format!("exec 2>&1\n{script}"), &home, SOCKET));

@@ -497,34 +497,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use control::{Control, NewHost, OriginSpec};
+    use crate::acme::fixture::host;
+    use control::Control;
     use snapshot::Published;
-    use vocabulary::settings::{ClientSettings, MtlsMode};
 
     const SERVERS: Servers<'_> = Servers {
         directory: "https://acme.test/dir",
         staging: None,
     };
-
-    fn host(control: &Control, zone: Id, name: &str) -> HostName {
-        let name = HostName::parse(name).unwrap();
-        let new = NewHost {
-            name: name.clone(),
-            origin: OriginSpec {
-                url: "http://127.0.0.1:9".into(),
-                ..OriginSpec::default()
-            },
-            mtls: Some(MtlsMode::Off),
-            client: ClientSettings::default(),
-            tls_min_version: None,
-            request_body_max: None,
-            acme: true,
-            certificate: None,
-            other_certificate: None,
-        };
-        control.create_host(zone, new).unwrap();
-        name
-    }
 
     #[test]
     fn zones_take_turns_and_one_whose_names_fail_keeps_no_other_waiting() {

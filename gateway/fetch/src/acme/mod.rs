@@ -23,6 +23,8 @@
 mod account;
 mod challenges;
 mod client;
+#[cfg(test)]
+mod fixture;
 mod keys;
 mod known;
 mod order;
@@ -532,10 +534,9 @@ fn of_directory<'s>(settings: &'s AcmeSettings, of: &str) -> &'s str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use control::{AcmeProof, HostPatch, NewHost, OriginSpec};
+    use control::{AcmeProof, HostPatch};
     use snapshot::Published;
     use snapshot::challenges::HTTP_PATH;
-    use vocabulary::settings::{ClientSettings, MtlsMode};
 
     #[tokio::test]
     async fn what_is_left_is_shown_by_whoever_is_to_and_not_when_nobody_wants_it() {
@@ -543,22 +544,7 @@ mod tests {
         let published = Arc::<Published>::default();
         let control = Control::open(&directory.path().join("s"), published.clone()).unwrap();
         let zone = control.create_zone("a.test").unwrap().id;
-        let name = HostName::parse("h.a.test").unwrap();
-        let new = NewHost {
-            name: name.clone(),
-            origin: OriginSpec {
-                url: "http://127.0.0.1:9".into(),
-                ..OriginSpec::default()
-            },
-            mtls: Some(MtlsMode::Off),
-            client: ClientSettings::default(),
-            tls_min_version: None,
-            request_body_max: None,
-            acme: true,
-            certificate: None,
-            other_certificate: None,
-        };
-        control.create_host(zone, new).unwrap();
+        let name = fixture::host(&control, zone, "h.a.test");
         let begun_on = control.begin_acme_order(&name).unwrap();
         let left = LeftOrder {
             url: Some("https://acme.test/order/1".into()),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fixtures::pki::Authority;
 use fleet::{
     Digest, Engine, Entry, Fleet, Founding, Head, Log, Settings, SnapshotError, SnapshotHead, Take,
     Taken,
@@ -53,6 +54,11 @@ impl Etcd {
         arguments: impl FnOnce(&Path) -> (&'static str, Vec<String>),
     ) -> Option<Self> {
         fixtures::etcd::Etcd::with(members, arguments).map(Self)
+    }
+
+    /// The same with TLS; see [`fixtures::etcd::Etcd::with_tls`].
+    pub(crate) fn with_tls(authority: &Authority, name: &str) -> Option<Self> {
+        fixtures::etcd::Etcd::with_tls(authority, name).map(Self)
     }
 
     pub(crate) fn settings(&self) -> Settings {

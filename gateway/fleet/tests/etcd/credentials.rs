@@ -1,7 +1,5 @@
 //! TLS with certificates of both sides, users and their roles, tokens that end.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{Client, Permission};
@@ -10,28 +8,6 @@ use fleet::{Credentials, Follower, Log, LogError, Past, Settings, State};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{BEGIN, Etcd, Kept, eventually, found, open};
-
-/// An etcd that wants certificates, for this name.
-fn with_tls(authority: &Authority, name: &str) -> Option<Etcd> {
-    let server = authority.server(&[name]);
-    let write = |directory: &Path, file: &str, text: String| {
-        let path = directory.join(file);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    Etcd::with(1, |directory| {
-        let arguments = vec![
-            "--client-cert-auth".to_owned(),
-            "--trusted-ca-file".to_owned(),
-            write(directory, "ca.pem", authority.pem()),
-            "--cert-file".to_owned(),
-            write(directory, "server.pem", server.chain_pem()),
-            "--key-file".to_owned(),
-            write(directory, "server.key", server.key_pem()),
-        ];
-        ("https", arguments)
-    })
-}
 
 fn settings(etcd: &Etcd, ca: &Authority, ours: Option<&Identity>) -> Settings {
     let (ca, ours) = (
@@ -58,7 +34,7 @@ async fn refused(log: &Log) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_sides_show_certificates_that_the_other_believes() {
     let authority = Authority::root("etcd");
-    let Some(etcd) = with_tls(&authority, "127.0.0.1") else {
+    let Some(etcd) = Etcd::with_tls(&authority, "127.0.0.1") else {
         return;
     };
     let edge = authority.client("edge");
@@ -83,7 +59,7 @@ async fn both_sides_show_certificates_that_the_other_believes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_members_certificate_is_for_its_name() {
     let authority = Authority::root("etcd");
-    let Some(etcd) = with_tls(&authority, "etcd.example") else {
+    let Some(etcd) = Etcd::with_tls(&authority, "etcd.example") else {
         return;
     };
     let edge = authority.client("edge");
