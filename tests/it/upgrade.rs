@@ -60,7 +60,8 @@ async fn reloads_and_upgrades_fail_no_request_and_a_revocation_bites_in_both() {
                 .ok();
             assert!(told.contains(&before.to_string()), "{told}");
             if reload == 0 {
-                aside(|| gateway.replaced(before));
+                let pid = aside(|| gateway.replaced(before));
+                assert!(told.contains(&pid.to_string()), "{told}");
                 former.push(before);
                 assert_eq!(count_of_workers(gateway).to_string(), workers);
                 answers_where_it_listens(gateway, &good, further).await;
@@ -384,6 +385,28 @@ async fn a_reload_of_what_takes_a_new_process_has_one_take_over() {
             .then_some(())
     };
     aside(|| until("the refusal", refused));
+    // By its command one is told, and need not look at the log.
+    let file = gateway.file("postern.conf");
+    let reload = ["reload", "--config", file.to_str().unwrap()];
+    let told = aside(|| gateway.cli(&reload)).failed(1);
+    assert!(
+        told.contains("could take over") && told.contains("192.0.2.1:1"),
+        "{told}"
+    );
+    gateway.listen.pop();
+    gateway.configure(&[
+        ("workers", "2"),
+        ("timeout.drain", "20s"),
+        ("geoip.database", "/none.mmdb"),
+    ]);
+    let told = aside(|| gateway.cli(&reload)).failed(1);
+    assert!(told.contains("has not taken all of the files"), "{told}");
+    gateway.configure(&[("workers", "2"), ("timeout.drain", "20s")]);
+    let told = aside(|| gateway.cli(&reload)).ok();
+    assert!(
+        told.contains("has read the files again, and they hold"),
+        "{told}"
+    );
     assert_eq!(
         gateway.admin.get("/postern/v1/status").result()["pid"],
         before

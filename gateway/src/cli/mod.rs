@@ -221,7 +221,7 @@ impl Command {
             Self::Export(export) => export.run(&client()?, json),
             Self::Apply(apply) => apply.run(&client()?, json),
             Self::Store(store) => store.run(client, json),
-            Self::Reload(reload) => reload.run(target, json),
+            Self::Reload(reload) => reload.run(target, &client()?, json),
             Self::Upgrade(upgrade) => upgrade.run(&client()?, json),
             Self::Fleet(fleet) => fleet.run(&client()?, json),
             Self::Log(log) => log.run(client),

@@ -23,10 +23,12 @@ pub(crate) async fn show(State(context): Shared) -> Response {
         sum.quantile(observe::Stage::Total, quantile)
             .map(|time| time.as_secs_f64())
     };
+    let [applied, refused] = context.live().reloads();
     envelope::result(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptime_seconds": context.uptime().as_secs(),
+        "reloads": { "applied": applied, "refused": refused },
         "ready": context.workers().ready(),
         "draining": status.draining,
         "workers": status.workers,

@@ -62,6 +62,12 @@ fn status() -> Vec<Named> {
         .has("version", text())
         .has("pid", count())
         .has("uptime_seconds", count())
+        .has(
+            "reloads",
+            object().has_counts(["applied", "refused"]).about(
+                "How often the files were read again: taken, or at least a part of it refused",
+            ),
+        )
         .has("ready", flag().about("Whether new connections are welcome"))
         .has("draining", flag())
         .has_counts(["workers", "workers_answering"])
