@@ -121,7 +121,7 @@ pub struct Served {
     pub response: Response<ResponseBody>,
     /// How long a new connection took; `None` when an old one served.
     pub connected_in: Option<Duration>,
-    /// From the request leaving to the answer's head.
+    /// From the choice of a connection, or from when it was there, to the answer's head.
     pub first_byte_in: Duration,
 }
 
