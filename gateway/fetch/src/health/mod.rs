@@ -38,6 +38,8 @@ enum Out {
 /// What is known of an address beside what workers read.
 #[derive(Debug, Default)]
 struct Known {
+    /// What its connections are opened with: [`Origin::key`].
+    with: u64,
     /// `None`: at once.
     due: Option<Instant>,
     under_way: bool,
@@ -121,6 +123,7 @@ impl HealthChecker {
                 let key = key(group, address);
                 let known = known.entry(key).or_default();
                 known.round = round;
+                known.is_opened_with(address.origin.key);
                 match &group.health {
                     None => forget(known, address, now),
                     Some(check) if known.is_due(now) => {
@@ -168,6 +171,10 @@ impl HealthChecker {
             return;
         };
         known.under_way = false;
+        if known.with != address.origin.key {
+            // It says nothing of the address as it is spoken to now, which is due.
+            return;
+        }
         // Not all at once for ever, because they began so.
         let jitter = check.interval.mul_f64(0.1 * chance());
         known.due = Some(now + check.interval.saturating_sub(jitter));
@@ -205,6 +212,15 @@ impl HealthChecker {
 }
 
 impl Known {
+    /// What was asked with other settings, such as another client certificate, decides nothing any more: the address
+    /// is as it was, and is asked at once.
+    fn is_opened_with(&mut self, key: u64) {
+        if self.with != key {
+            self.with = key;
+            (self.good, self.bad, self.due) = (0, 0, None);
+        }
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         !self.under_way && self.due.is_none_or(|due| due <= now)
     }
@@ -298,6 +314,23 @@ mod tests {
             healthy: 2,
             unhealthy: 3,
         }
+    }
+
+    #[test]
+    fn what_was_asked_with_other_settings_decides_nothing() {
+        let later = Instant::now() + Duration::from_secs(60);
+        let mut known = Known {
+            with: 7,
+            good: 1,
+            bad: 2,
+            due: Some(later),
+            ..Known::default()
+        };
+        known.is_opened_with(7);
+        assert_eq!((known.good, known.bad, known.due), (1, 2, Some(later)));
+        known.is_opened_with(8);
+        assert_eq!((known.good, known.bad, known.due), (0, 0, None));
+        assert!(known.is_due(Instant::now()));
     }
 
     #[test]
