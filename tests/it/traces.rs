@@ -293,9 +293,6 @@ async fn a_trace_goes_on_over_an_upgrade_and_the_old_process_ends_with_its_spans
     let answer = ask(&gateway, "/new", None, &[&context("01")]).await;
     assert_eq!(answer.status, 200);
     assert!(is_alive(old));
-    origin.release();
-    assert_eq!(asked.await.unwrap().status, 200);
-    assert!(ends(old));
     let paths = || -> Vec<Value> {
         let all = collector.all().into_iter();
         let of_trace = all.filter(|span| span["trace_id"] == TRACE && span["kind"] == 2);
@@ -303,11 +300,15 @@ async fn a_trace_goes_on_over_an_upgrade_and_the_old_process_ends_with_its_spans
             .map(|span| span["attributes"]["url.path"].clone())
             .collect()
     };
-    // Nobody is there any more who could send it.
-    assert!(paths().contains(&"/hold".into()), "{:?}", paths());
+    // The collector is awake by then: the last spans have a short time.
     wait::until("the new process's span", || {
         paths().contains(&"/new".into()).then_some(())
     });
+    origin.release();
+    assert_eq!(asked.await.unwrap().status, 200);
+    assert!(ends(old));
+    // Nobody is there any more who could send it.
+    assert!(paths().contains(&"/hold".into()), "{:?}", paths());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
