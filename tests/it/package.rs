@@ -419,13 +419,7 @@ struct Script {
 impl Script {
     fn new() -> Self {
         let directory = fixtures::Directory::new();
-        for folder in [
-            "bin",
-            "etc/postern/postern.d",
-            "run/postern.d",
-            "run/systemd/system",
-            "usr/lib/postern.d",
-        ] {
+        for folder in ["bin", "run/systemd/system"] {
             fs::create_dir_all(directory.path().join(folder)).unwrap();
         }
         Self { directory }
@@ -433,10 +427,6 @@ impl Script {
 
     fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
-    }
-
-    fn file(&self, path: &str, text: &str) {
-        fs::write(self.path(path), text).unwrap();
     }
 
     /// A program that writes down how it was called.
@@ -455,7 +445,7 @@ impl Script {
     fn upgrade(&self) -> (Vec<String>, String) {
         let here = self.directory.path().display().to_string();
         let mut text = include_str!("../../gateway/packaging/debian/postern.postinst").to_owned();
-        for folder in ["/etc/postern", "/run/", "/usr/lib/", "/usr/sbin/"] {
+        for folder in ["/run/", "/usr/sbin/"] {
             text = text.replace(folder, &format!("{here}{folder}"));
         }
         let script = self.path("postinst");
@@ -487,7 +477,7 @@ fn the_package_restarts_only_where_nobody_answers() {
         );
         script.program("postern", &does);
         let (calls, said) = script.upgrade();
-        let asked = "postern --socket /run/postern/admin.sock upgrade /usr/bin/postern";
+        let asked = "postern upgrade /usr/bin/postern";
         assert!(calls.iter().any(|call| call == asked), "{calls:?}");
         let is_restarted = calls
             .iter()
@@ -504,49 +494,6 @@ fn the_package_restarts_only_where_nobody_answers() {
         let (is_restarted, said) = does(upgrade, status, check);
         assert_eq!(is_restarted, restarts, "{upgrade} {status} {check}: {said}");
         assert!(said.contains(says), "{upgrade} {status} {check}: {said}");
-    }
-}
-
-#[test]
-fn the_package_finds_the_admin_socket_wherever_it_is_configured() {
-    let script = Script::new();
-    script.program("systemctl", "");
-    script.program("postern", "");
-    let asked = || {
-        let (calls, _) = script.upgrade();
-        let asked = calls.iter().find_map(|call| {
-            let call = call.strip_prefix("postern --socket ")?;
-            call.strip_suffix(" upgrade /usr/bin/postern")
-        });
-        asked.unwrap().to_owned()
-    };
-    assert_eq!(asked(), "/run/postern/admin.sock");
-    for (file, text, socket) in [
-        (
-            "etc/postern/postern.conf",
-            "# admin.socket = /no\nadmin.socket=/a\nadmin.sockets = /no\n",
-            "/a",
-        ),
-        ("usr/lib/postern.d/30.conf", "admin.socket = /b\n", "/b"),
-        // Earlier by its name, whatever its folder.
-        (
-            "etc/postern/postern.d/20.conf",
-            "admin.socket = /no\n",
-            "/b",
-        ),
-        // In the place of the one of the same name.
-        (
-            "run/postern.d/30.conf",
-            " -\tadmin/socket\t=  /c d \r\n",
-            "/c d",
-        ),
-        ("etc/postern/postern.d/30.conf", "workers = 1\n", "/no"),
-        ("run/postern.d/40.conf", "\u{feff}admin.socket = /e", "/e"),
-        ("run/postern.d/.50.conf", "admin.socket = /no", "/e"),
-        ("run/postern.d/50.conf.bak", "admin.socket = /no", "/e"),
-    ] {
-        script.file(file, text);
-        assert_eq!(asked(), socket, "{file}");
     }
 }
 

@@ -416,6 +416,17 @@ impl Config {
         }
     }
 
+    /// Where the gateway's admin socket is, as far as the files can be read: what is wrong elsewhere in
+    /// them is no reason not to find the gateway that runs.
+    #[must_use]
+    pub fn admin_socket_of(sources: &Sources) -> PathBuf {
+        let mut reader = Reader::new(Vec::new());
+        for source in &sources.read(&mut Vec::new()) {
+            reader.file(source);
+        }
+        reader.config.admin_socket
+    }
+
     /// Every line of the configuration files that sets a key, in the order in which they count.
     ///
     /// # Errors

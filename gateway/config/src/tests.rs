@@ -169,6 +169,43 @@ impl Drop for Root {
 }
 
 #[test]
+fn the_admin_socket_is_found_whatever_else_is_wrong() {
+    let root = Root::new("socket", &[]);
+    let asked = || Config::admin_socket_of(&Sources::below(&root.0));
+    assert_eq!(asked(), Path::new("/run/postern/admin.sock"));
+    for (file, text, socket) in [
+        (
+            "etc/postern/postern.conf",
+            "# admin.socket = /no\nworkers = many\nadmin.socket=/a\nadmin.sockets = /no\n",
+            "/a",
+        ),
+        ("usr/lib/postern.d/30.conf", "admin.socket = /b\n", "/b"),
+        // Earlier by its name, whatever its folder.
+        (
+            "etc/postern/postern.d/20.conf",
+            "admin.socket = /no\n",
+            "/b",
+        ),
+        // In the place of the one of the same name.
+        (
+            "run/postern.d/30.conf",
+            " -\tadmin/socket\t=  /c d \r\n",
+            "/c d",
+        ),
+        ("etc/postern/postern.d/30.conf", "workers = 1\n", "/no"),
+        ("run/postern.d/40.conf", "\u{feff}admin.socket = /e", "/e"),
+        ("run/postern.d/.50.conf", "admin.socket = /no", "/e"),
+        ("run/postern.d/50.conf.bak", "admin.socket = /no", "/e"),
+        ("run/postern.d/60.conf", "no line at all\n", "/e"),
+    ] {
+        let path = root.0.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        assert_eq!(asked(), Path::new(socket), "{file}");
+    }
+}
+
+#[test]
 fn drop_ins_are_sorted_by_name_and_masked_by_the_stronger_directory() {
     let root = Root::new(
         "order",

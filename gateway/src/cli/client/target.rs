@@ -15,13 +15,14 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::files::{read_certificates, read_text};
 use crate::cli::output::CliError;
-use config::Config;
+use config::{Config, Sources};
 use tls::pem;
 
 /// Which gateway a command speaks to.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Target {
-    /// Unix socket of the gateway's admin API [env: POSTERN_SOCKET] [default: /run/postern/admin.sock]
+    /// Unix socket of the gateway's admin API [env: POSTERN_SOCKET] [default: what `admin.socket` says in
+    /// the system's configuration files]
     #[arg(
         long,
         global = true,
@@ -123,7 +124,7 @@ impl Target {
             }
             let socket = from_environment("POSTERN_SOCKET");
             return Ok(Endpoint::Socket(
-                socket.unwrap_or_else(|| Config::default().admin_socket),
+                socket.unwrap_or_else(|| Config::admin_socket_of(&Sources::default())),
             ));
         };
         let token = self.token.clone();
