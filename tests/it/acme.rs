@@ -566,11 +566,7 @@ fn goes_on_with_an_order(kind: &str) {
     assert_eq!(curl(&gateway, &pebble, HOST).as_deref(), Ok("200"));
     let log = pebble.log();
     assert_eq!(log.matches("Added order").count(), 1, "{log}");
-    assert!(
-        gateway
-            .stderr()
-            .contains("an order is left for the next process")
-    );
+    gateway.says("an order is left for the next process");
 }
 
 #[test]

@@ -113,16 +113,13 @@ async fn sighup_takes_a_good_file_and_keeps_off_a_bad_one() {
             .result();
         setting["value"].as_str().unwrap().to_owned()
     };
-    let said = |text: &str| {
-        tests::wait::until(text, || gateway.stderr().contains(text).then_some(()));
-    };
     gateway.configure(&[("timeout.idle", "33s")]);
     gateway.signal("HUP");
-    said("was read again");
+    gateway.says("was read again");
     assert_eq!(value("timeout.idle"), "33s");
     gateway.configure(&[("timeout.idle", "44s"), ("timeout.headr", "5s")]);
     gateway.signal("HUP");
-    said("stays as it was");
+    gateway.says("stays as it was");
     assert_eq!(
         value("timeout.idle"),
         "33s",
@@ -136,14 +133,14 @@ async fn sighup_takes_a_good_file_and_keeps_off_a_bad_one() {
     assert!(told.contains("postern.conf:"), "{told}");
     gateway.configure(&[("host.default", "api.example.tset")]);
     gateway.signal("HUP");
-    said("names a host that is not there");
+    gateway.says("names a host that is not there");
     let elsewhere = gateway.file("other.redb");
     gateway.configure(&[
         ("workers", "1"),
         ("store.path", elsewhere.to_str().unwrap()),
     ]);
     gateway.signal("HUP");
-    said("next start");
+    gateway.says("next start");
     assert_eq!(
         live.get("/x").await.unwrap().status,
         200,

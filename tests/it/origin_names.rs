@@ -66,11 +66,7 @@ async fn a_name_means_what_it_means_now() {
     });
     ask(4).await;
     assert_eq!((one.requests().len(), two.requests().len()), (before, 4));
-    assert!(
-        gateway
-            .stderr()
-            .contains("the name of an origin means other addresses")
-    );
+    gateway.says("the name of an origin means other addresses");
     gateway.mean("127.0.0.2 backend.test\n127.0.0.1 backend.test\n");
     wait_for(&gateway, &["127.0.0.1", "127.0.0.2"]);
     ask(8).await;

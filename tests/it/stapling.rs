@@ -281,12 +281,14 @@ fn no_bad_answer_is_stapled_and_what_is_missing_is_told() {
             doctor.out.contains("it must be stapled") && doctor.out.contains(why),
             "{name}: {doctor:?}"
         );
-        let log = world.gateway.stderr();
         let id = made["id"].as_str().unwrap();
-        let told = log.lines().any(|line| {
-            line.contains("ERROR") && line.contains("must-staple") && line.contains(id)
+        wait::until("the log to say so", || {
+            let log = world.gateway.stderr();
+            let mut lines = log.lines().filter(|line| line.contains("ERROR"));
+            lines
+                .any(|line| line.contains("must-staple") && line.contains(id))
+                .then_some(())
         });
-        assert!(told, "{name}: {log}");
     }
     // A delegate of the issuer's may sign.
     let delegated = signed_by(world.issuing.issue(&signing())).sign(&world.issuing, &identity);

@@ -350,6 +350,14 @@ impl Gateway {
         fs::read_to_string(self.file("stderr.log")).unwrap_or_default()
     }
 
+    /// Waits until it has written `text` there: it may do so after what it tells of has happened.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        wait::until(&format!("the gateway to say `{text}`"), || {
+            self.stderr().contains(text).then_some(())
+        });
+    }
+
     /// Rewrites its configuration file, with the same address and paths.
     pub fn configure(&self, settings: &[(&str, &str)]) {
         let settings: Vec<(String, String)> = settings
