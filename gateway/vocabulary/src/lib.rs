@@ -32,3 +32,12 @@ pub mod side;
 pub mod suggest;
 pub mod verdict;
 pub mod words;
+
+/// The version of this Postern.
+// Never inlined, so that the number stands in one place of the binary: a test of edges of several versions
+// writes another one there.
+#[must_use]
+#[inline(never)]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

@@ -24,7 +24,7 @@ pub(crate) async fn show(State(context): Shared) -> Response {
     let snapshot = context.published().load();
     let status = context.workers().status();
     let mut shown = json!({
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": vocabulary::version(),
         "pid": std::process::id(),
         "uptime_seconds": context.uptime().as_secs_f64(),
         "ready": context.workers().ready(),

@@ -312,7 +312,7 @@ fn shown(context: &Context, session: &Session, token: Option<&Token>, now: Insta
         "zones": zones.map(|zones| zones.iter().filter_map(zone).collect::<Vec<_>>()),
         "ends_on": Moment::from_seconds(ends).to_second(),
         "idle_seconds": SESSION_IDLE.as_secs(),
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": vocabulary::version(),
     })
 }
 

@@ -145,7 +145,7 @@ impl Scrape {
         counters(out, "postern_plain_connections", help, outcomes)?;
         let mut build =
             out.encode_descriptor("postern_build", "What runs here", None, MetricType::Info)?;
-        build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        build.encode_info(&[("version", vocabulary::version())])?;
         let since = since_epoch(*started).as_secs_f64();
         gauge(
             out,

@@ -38,7 +38,7 @@ pub(super) fn document() -> Value {
         "openapi": "3.1.1",
         "info": {
             "title": "Postern admin API",
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": vocabulary::version(),
             "description": ABOUT,
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },

@@ -79,7 +79,7 @@ impl Link {
     pub(super) fn say(&self, control: &Control) {
         let (state, _) = self.state();
         self.presence.say(json!({
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": vocabulary::version(),
             "revision": control.model().revision,
             "state": state.as_str(),
             "in_force": self.times.as_ref().map(Times::shown).unwrap_or_default(),

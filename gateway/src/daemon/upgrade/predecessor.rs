@@ -45,7 +45,7 @@ pub enum PredecessorError {
     #[error(
         "the store has format {found}, which this version ({}) does not know (it knows {known}): its \
          backup from before, and a restart, lead back",
-        env!("CARGO_PKG_VERSION")
+        vocabulary::version()
     )]
     Format {
         /// The store's.
@@ -149,7 +149,7 @@ impl Predecessor<Offered> {
         Upgrade {
             state: UpgradeState::Done,
             step: "the new process serves".into(),
-            version: Some(env!("CARGO_PKG_VERSION").into()),
+            version: Some(vocabulary::version().into()),
             ..self.step.offer.upgrade.clone()
         }
     }
@@ -163,7 +163,7 @@ impl Predecessor<Offered> {
             return Err(PredecessorError::OtherStore);
         }
         let checked = Reply::Checked {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: vocabulary::version().into(),
             store_format: control::STORE_FORMAT,
         };
         self.say(&checked)?;

@@ -350,7 +350,7 @@ fn confused(step: &'static str, said: &Reply) -> SuccessorError {
 pub(super) fn offer(store: &Path, upgrade: admin::Upgrade) -> Offer {
     Offer {
         protocol: PROTOCOL,
-        version: env!("CARGO_PKG_VERSION").into(),
+        version: vocabulary::version().into(),
         store_format: control::STORE_FORMAT,
         store: store.to_owned(),
         upgrade,
