@@ -53,6 +53,9 @@ pub struct AcmeOrder {
 /// What the next process needs to go on with an order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LeftOrder {
+    /// The server's directory. A version that did not note it left only orders of the one that is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// Where the server has it; `None` when it had not been told of it yet.
     pub url: Option<String>,
     /// What the server may be looking for.

@@ -282,6 +282,7 @@ fn a_pause_is_for_the_server_that_asks_for_it_and_outlives_orders_at_others() {
 
 fn left() -> LeftOrder {
     LeftOrder {
+        directory: Some(DIRECTORY.into()),
         url: Some("https://acme.test/order/1".into()),
         proof: Some(AcmeProof {
             challenge: AcmeChallenge::Http01,

@@ -16,7 +16,7 @@ use crate::limits::{
     ACME_ACCOUNT_RETRY_MAX, ACME_ACCOUNT_RETRY_MIN, ACME_AT_ONCE, ACME_AT_ONCE_OF_ZONE,
     ACME_WINDOWS_AT_ONCE,
 };
-use control::{HostRecord, Id, Model};
+use control::{AcmeOrder, HostRecord, Id, Model};
 use vocabulary::clock::now_sec;
 use vocabulary::hostname::HostName;
 
@@ -90,17 +90,22 @@ impl<'s> Servers<'s> {
         })
     }
 
+    /// Where the server has an order that another process has left.
+    fn left_at(self, order: &AcmeOrder) -> Option<&str> {
+        let left = order.left.as_ref()?;
+        let of = left.directory.as_deref();
+        let is_here = of.is_none_or(|directory| directory == self.directory);
+        left.url.as_deref().filter(|_| is_here)
+    }
+
     /// Those that the next order of a host goes to, in turn.
     pub(super) fn of_host(
         self,
         model: &Model,
         host: &HostRecord,
     ) -> impl Iterator<Item = &'s str> + use<'s> {
-        let left = model
-            .acme_orders
-            .get(&host.name)
-            .and_then(|order| order.left.as_ref());
-        let is_left = left.is_some_and(|left| left.url.is_some());
+        let order = model.acme_orders.get(&host.name);
+        let is_left = order.is_some_and(|order| self.left_at(order).is_some());
         let is_known = is_left || model.by_acme(host).is_some();
         // Nothing is to be found out that is not known.
         let first = self.staging.filter(|_| !is_known);
@@ -265,8 +270,8 @@ impl Known {
                 chain: certificate.map(|one| one.chain.clone()),
                 tried_first: servers.of_host(model, host).nth(1).is_some(),
                 left_at: order_of
-                    .and_then(|order| order.left.as_ref())
-                    .and_then(|left| left.url.clone()),
+                    .and_then(|order| servers.left_at(order))
+                    .map(str::to_owned),
             };
             due.push((order, candidate));
         }
@@ -498,7 +503,7 @@ mod tests {
 
     use super::*;
     use crate::acme::fixture::host;
-    use control::Control;
+    use control::{Control, LeftOrder};
     use snapshot::Published;
 
     const SERVERS: Servers<'_> = Servers {
@@ -609,6 +614,41 @@ mod tests {
         drop(control);
         let control = Control::open(&path, Arc::<Published>::default()).unwrap();
         check(&control);
+    }
+
+    #[test]
+    fn an_order_is_gone_on_with_at_the_server_that_has_it() {
+        let directory = fixtures::Directory::new();
+        let control = Control::open(&directory.path().join("s"), Arc::default()).unwrap();
+        let zone = control.create_zone("a.test").unwrap().id;
+        let name = host(&control, zone, "h.a.test");
+        let url = || Some("https://acme.test/order/1".to_owned());
+        for (left_in, asked, goes_on) in [
+            (None, SERVERS.directory, true),
+            (Some(SERVERS.directory), SERVERS.directory, true),
+            (Some(SERVERS.directory), "https://other.test/dir", false),
+        ] {
+            let begun = control.begin_acme_order(&name).unwrap();
+            let left = LeftOrder {
+                directory: left_in.map(str::to_owned),
+                url: url(),
+                proof: None,
+            };
+            control.leave_acme_order(&name, begun, left).unwrap();
+            let model = control.model();
+            let mut known = Known::default();
+            known.keep_hosts_of(&model);
+            let servers = Servers {
+                directory: asked,
+                staging: Some("https://first.test/dir"),
+            };
+            let due = known.due(&model, servers, now_sec());
+            let [one] = &due[..] else {
+                panic!("{}", due.len())
+            };
+            assert_eq!(one.left_at, goes_on.then(url).flatten(), "{asked}");
+            assert_eq!(one.tried_first, !goes_on, "{asked}");
+        }
     }
 
     #[test]

@@ -438,7 +438,12 @@ impl AcmeClient {
         let (ordered, wait) = order(&account, wish(replaces, left_at), &self.board).await;
         let Issued { chain, key } = match ordered {
             Ok(issued) => issued,
-            Err(OrderError::Left(left)) => return Outcome::Left(left),
+            Err(OrderError::Left(left)) => {
+                return Outcome::Left(LeftOrder {
+                    directory: settings.directory.clone(),
+                    ..left
+                });
+            }
             Err(error) => return Outcome::Failed(error, "", wait),
         };
         let installed = self
@@ -547,6 +552,7 @@ mod tests {
         let name = fixture::host(&control, zone, "h.a.test");
         let begun_on = control.begin_acme_order(&name).unwrap();
         let left = LeftOrder {
+            directory: None,
             url: Some("https://acme.test/order/1".into()),
             proof: Some(AcmeProof {
                 challenge: AcmeChallenge::Http01,

@@ -153,6 +153,7 @@ async fn steps(account: &Account, mut wish: Wish<'_>, board: &Board) -> Result<I
         biased;
         _ = leaving.wait_for(|leaving| leaving.is_so()) => {
             return Err(OrderError::Left(LeftOrder {
+                directory: None,
                 url: progress.url.into_inner(),
                 proof: progress.proof.into_inner(),
             }));
