@@ -3,13 +3,22 @@
 use serde::de::DeserializeOwned;
 
 use crate::STORE_FORMAT;
-use crate::model::alone::AloneEntry;
+use crate::model::alone::{AloneEntry, AloneWhat};
+use crate::model::list::ListKind;
 use crate::model::revocation::DeniedCertificate;
+use crate::model::revocation_reason::RevocationReason;
+use crate::model::token::Scope;
 use crate::model::{
-    AddressSpec, EjectionSpec, HealthSpec, LimitsSpec, OriginCertificate, OriginSpec, TimeoutsSpec,
+    AddressSpec, AuthorityKind, EjectionSpec, HealthKind, HealthSpec, LimitsSpec,
+    OriginCertificate, OriginSpec, Phase, ServerCertificateSource, ServerKey, TimeoutsSpec,
 };
+use crate::store::Table;
 use crate::store::ledger::Mark;
 use crate::store::membership::Membership;
+use vocabulary::settings::{
+    AcmeChallenge, Balance, CertificateHeaders, MtlsMode, OnRevoked, OriginProtocol, ProxyProtocol,
+    TlsVersion,
+};
 
 /// The fields of a record that refuses others, as its reader tells them.
 fn fields<T: DeserializeOwned>() -> String {
@@ -61,6 +70,86 @@ fn records_that_refuse_what_they_do_not_know_have_the_fields_of_this_format() {
         assert_eq!(
             found, known,
             "an older Postern refuses a store with another field: raise FORMAT"
+        );
+    }
+}
+
+/// The words of an enumeration of `vocabulary::words!`.
+macro_rules! words_of {
+    ($type:ty) => {
+        <$type>::ALL.map(|one| one.as_str()).join(" ")
+    };
+}
+
+/// The variants that an enumeration has, as its reader tells them.
+fn variants<T: DeserializeOwned>(other: serde_json::Value) -> String {
+    let told = serde_json::from_value::<T>(other)
+        .err()
+        .unwrap()
+        .to_string();
+    let (_, known) = told.split_once("expected ").unwrap();
+    known.replace("one of ", "").replace(['`', ','], "")
+}
+
+/// An older Postern refuses a record with a word that it does not know, whatever it thinks of other fields.
+#[test]
+fn records_have_the_words_of_this_format() {
+    assert_eq!(
+        STORE_FORMAT, 5,
+        "with another format, write down its words here"
+    );
+    let tables = Table::ALL.map(Table::name).join(" ");
+    for (known, found) in [
+        (
+            "meta zones hosts origins authorities associations server_certificates \
+             certificate_index certificate_bodies certificate_ids certificate_finds revoked rulesets \
+             ruleset_versions ruleset_pages rules audit tokens lists crls",
+            tables,
+        ),
+        (
+            "http_request_firewall_custom http_ratelimit http_request_late_transform \
+             http_request_dynamic_redirect http_request_origin http_response_headers_transform",
+            words_of!(Phase),
+        ),
+        ("tcp http grpc", words_of!(HealthKind)),
+        ("ip hostname asn", words_of!(ListKind)),
+        (
+            "unspecified keyCompromise cACompromise affiliationChanged superseded \
+             cessationOfOperation certificateHold privilegeWithdrawn aACompromise",
+            words_of!(RevocationReason),
+        ),
+        (
+            "uploaded acme development",
+            words_of!(ServerCertificateSource),
+        ),
+        ("read certificates rules all", words_of!(Scope)),
+        ("http-01 tls-alpn-01", words_of!(AcmeChallenge)),
+        ("round_robin least_requests hash", words_of!(Balance)),
+        ("auto http1 http2", words_of!(OriginProtocol)),
+        ("v2", words_of!(ProxyProtocol)),
+        ("1.2 1.3", words_of!(TlsVersion)),
+        ("off request require", words_of!(MtlsMode)),
+        ("rule close", words_of!(OnRevoked)),
+        (
+            "verdict sha256 der client-cert client-cert-chain transform xfcc",
+            words_of!(CertificateHeaders),
+        ),
+        (
+            "elliptic or rsa",
+            variants::<ServerKey>(serde_json::json!("?")),
+        ),
+        (
+            "managed uploaded development",
+            variants::<AuthorityKind>(serde_json::json!({ "kind": "?" })),
+        ),
+        (
+            "revoked or denied",
+            variants::<AloneWhat>(serde_json::json!("?")),
+        ),
+    ] {
+        assert_eq!(
+            found, known,
+            "an older Postern refuses a store with another word: raise FORMAT"
         );
     }
 }
