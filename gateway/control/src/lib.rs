@@ -77,6 +77,7 @@ pub use self::operations::tokens::NewToken;
 pub use self::pki::ca_key::CaKey;
 pub use self::pki::details::Details;
 pub use self::pki::x509::{Subject, X509Error};
+pub use self::store::copies::copy_before_format;
 pub use self::store::ledger::{DIGEST_BYTES, Ledger, LedgerError, Mark, News};
 pub use self::store::membership::Membership;
 pub use self::store::seal::{Seal, SealError};

@@ -65,6 +65,7 @@ fn place(config: &ConfigFile, file: Option<PathBuf>) -> Result<PathBuf, CliError
 
 fn told(verified: &Verified, verb: &str, path: &Path, json: bool) -> String {
     let Verified {
+        format,
         revision,
         size,
         zones,
@@ -75,6 +76,7 @@ fn told(verified: &Verified, verb: &str, path: &Path, json: bool) -> String {
     if json {
         return json_text(&json!({
             "path": path,
+            "format": format,
             "revision": revision,
             "size": size,
             "zones": zones,
@@ -84,7 +86,7 @@ fn told(verified: &Verified, verb: &str, path: &Path, json: bool) -> String {
         }));
     }
     format!(
-        "{}: {verb}, revision {revision}, {size} bytes: {zones} zones, {hosts} hosts, {certificates} client certificates, {rules} rules\n",
+        "{}: {verb}, format {format}, revision {revision}, {size} bytes: {zones} zones, {hosts} hosts, {certificates} client certificates, {rules} rules\n",
         path.display()
     )
 }

@@ -196,7 +196,11 @@ enum Opening {
 }
 
 impl Opening {
-    fn open(self, config: &Config) -> Result<(Arc<Control>, Arc<Published>), StartError> {
+    fn open(
+        self,
+        config: &Config,
+        is_handed_over: bool,
+    ) -> Result<(Arc<Control>, Arc<Published>), StartError> {
         match self {
             Self::Opened(control, published) => Ok((control, published)),
             Self::Store => {
@@ -205,6 +209,7 @@ impl Opening {
                     key_file: config.key_file(),
                     default_host: config.default_host.clone(),
                     reach: reach(config),
+                    is_handed_over,
                 };
                 let control = Control::open_with(&config.store_path, published.clone(), options)?;
                 look_for_default_host(config.default_host.as_ref(), &published);
@@ -292,7 +297,7 @@ fn start(
 ) -> Result<Ended, StartError> {
     // A process that is alone finds out first whether the store is its own.
     let (opened, opening) = match predecessor {
-        None => (Some(opening.open(&config)?), None),
+        None => (Some(opening.open(&config, false)?), None),
         Some(_) => (None, Some(opening)),
     };
     probe()?;
@@ -347,7 +352,7 @@ fn start(
 
     let (control, published) = match (opened, opening) {
         (Some(opened), _) => opened,
-        (None, Some(opening)) => opening.open(&config)?,
+        (None, Some(opening)) => opening.open(&config, true)?,
         (None, None) => {
             return Err(StartError::System(
                 "the store",

@@ -9,7 +9,7 @@ use crate::fleet::{FleetShown, FleetState};
 use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::limits::EXPIRY_WARNING_DAYS;
-use control::Moment;
+use control::{Moment, STORE_FORMAT};
 use datapath::observe::{self, WorkerStats};
 
 pub(crate) async fn show(State(context): Shared) -> Response {
@@ -25,7 +25,7 @@ pub(crate) async fn show(State(context): Shared) -> Response {
     };
     let [applied, refused] = context.live().reloads();
     envelope::result(json!({
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": vocabulary::version(),
         "pid": std::process::id(),
         "uptime_seconds": context.uptime().as_secs(),
         "reloads": { "applied": applied, "refused": refused },
@@ -41,6 +41,7 @@ pub(crate) async fn show(State(context): Shared) -> Response {
         "generation": snapshot.generation,
         "trust_epoch": snapshot.trust_epoch,
         "store_revision": model.revision,
+        "store_format": STORE_FORMAT,
         "account_id": model.account,
         "zones": model.zones.len(),
         "hosts": model.hosts.len(),

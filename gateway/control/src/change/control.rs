@@ -47,6 +47,8 @@ pub struct Options {
     pub default_host: Option<HostName>,
     /// What origins may not be that tokens of zones set.
     pub reach: Reach,
+    /// The process that handed the store over has kept a copy of it, if it is of an older format.
+    pub is_handed_over: bool,
 }
 
 /// What only the one writer touches.
@@ -140,15 +142,42 @@ impl Control {
         published: Arc<Published>,
         options: Options,
     ) -> Result<Arc<Self>, OpenError> {
-        let store = RedbStore::open(path)?;
-        let key_file = options
-            .key_file
-            .unwrap_or_else(|| path.with_file_name("ca.key"));
+        let store = if options.is_handed_over {
+            RedbStore::open_handed_over(path)?
+        } else {
+            RedbStore::open(path)?
+        };
+        Self::open_at(path, store, options, published)
+    }
+
+    /// What [`Control::open_with`] would find in the store at `path`, and the format that it has. Nothing is
+    /// changed: neither its file, nor is a key made.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn picture(path: &Path, options: Options) -> Result<(Arc<Snapshot>, u64), OpenError> {
+        let (store, format) = RedbStore::picture(path)?;
+        let published = Arc::new(Published::default());
+        // A store without anything sealed gets its key at the first start.
+        if load::is_sealed(&store)? {
+            Self::open_at(path, store, options, published.clone())?;
+        }
+        Ok((published.load(), format))
+    }
+
+    fn open_at(
+        path: &Path,
+        store: RedbStore,
+        options: Options,
+        published: Arc<Published>,
+    ) -> Result<Arc<Self>, OpenError> {
         let Options {
+            key_file,
             default_host,
             reach,
             ..
         } = options;
+        let key_file = key_file.unwrap_or_else(|| path.with_file_name("ca.key"));
         let opened = Self::open_on(Box::new(store), &key_file, default_host, reach, published);
         opened.map_err(|error| match error {
             // Said as a check of the store says it, with what to do.

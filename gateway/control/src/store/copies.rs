@@ -1,9 +1,11 @@
-//! Copies of the store that are handed out: what they are called beside it, and that none stays.
+//! Copies of the store: what they are called beside it, and that none of those handed out stays.
 //!
 //! Owns the names. What is in a copy is the backend's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use vocabulary::clock;
 
 /// What is between a store's name and the rest of the name of a copy that is handed out. Such a copy
 /// is removed as soon as it is open.
@@ -14,6 +16,14 @@ pub(crate) fn copy_of(path: &Path, unique: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(COPYING);
     name.push(unique);
+    name.into()
+}
+
+/// A name for a copy that keeps a store of `format` as it was before a newer version opened it.
+#[must_use]
+pub fn copy_before_format(path: &Path, format: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".format-{format}-{}", clock::now_sec()));
     name.into()
 }
 

@@ -43,6 +43,11 @@ pub(crate) enum KeyError {
     Seal(#[from] SealError),
 }
 
+/// Whether the key that seals has been made for this store.
+pub(crate) fn is_sealed(store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(store.value(Table::Meta, PROOF_KEY)?.is_some())
+}
+
 /// Finds the key that seals and the account, or makes both on the first start.
 pub(crate) fn seal(store: &dyn Store, key_file: &Path) -> Result<Seal, KeyError> {
     let Some(proof) = store.value(Table::Meta, PROOF_KEY)? else {

@@ -282,6 +282,24 @@ pub enum StoreOpenError {
         /// What is wrong.
         why: String,
     },
+    /// Written by an older postern, and there is no copy of it for the way back.
+    #[error(
+        "the store {path} has format {found}, which this postern brings to {known}; the copy {copy} that is \
+         made before cannot be written: {why}. Nothing was changed: make room beside the store, or run the \
+         version that wrote it"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        found: u64,
+        /// What this build writes.
+        known: u64,
+        /// What was to be written.
+        copy: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
     /// Written by a newer postern.
     #[error(
         "the store {path} has format {found}, this postern knows {known}: run the version that wrote it, or a newer one"

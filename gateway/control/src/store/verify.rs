@@ -13,6 +13,8 @@ use crate::store::{RedbStore, Store, StoreOpenError, load, migrate, sync_directo
 /// What a store that is whole has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
+    /// Of which format it is.
+    pub format: u64,
     /// The number of its last change.
     pub revision: u64,
     /// Bytes of its file.
@@ -51,8 +53,8 @@ pub enum RestoreError {
     },
 }
 
-/// Reads a store whole: pages against their checksums, records into what they mean. What a crash
-/// left to tidy is tidied, as a start does.
+/// Reads a store whole: pages against their checksums, records into what they mean. The file stays as it
+/// is, of whichever format.
 ///
 /// # Errors
 /// It is in use, damaged, or not there; see [`StoreOpenError`].
@@ -61,9 +63,7 @@ pub fn verify(path: &Path) -> Result<Verified, StoreOpenError> {
         path: path.to_owned(),
         why,
     };
-    drop(RedbStore::check(path)?);
-    // An older format is brought up to date, as a start would.
-    let store = RedbStore::open(path)?;
+    let (store, format) = RedbStore::picture(path)?;
     let read = migrate::migrate_to_pages(&store).and_then(|()| load::load(&store));
     let (model, index) = read.map_err(|error| corrupt(error.to_string()))?;
     let revision = store
@@ -74,6 +74,7 @@ pub fn verify(path: &Path) -> Result<Verified, StoreOpenError> {
         why,
     };
     Ok(Verified {
+        format,
         revision,
         size: fs::metadata(path).map_err(file)?.len(),
         zones: model.zones.len(),

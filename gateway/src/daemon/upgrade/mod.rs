@@ -164,7 +164,8 @@ async fn lead(
     let checked =
         blocking(move || Successor::start(&path, leash, patience)?.check(&offer)).await??;
     let (pid, version) = (checked.pid(), checked.step.version.clone());
-    let backup = (checked.step.store_format > STORE_FORMAT).then(|| backup_path(&estate.store));
+    let backup = (checked.step.store_format > STORE_FORMAT)
+        .then(|| control::copy_before_format(&estate.store, STORE_FORMAT));
     tracing::info!(pid, version, "the new process has checked what it can");
     if let Some(backup) = &backup {
         tracing::warn!(
@@ -331,14 +332,6 @@ fn check_binary(path: &Path) -> Result<(), UpgradeError> {
         ));
     }
     Ok(())
-}
-
-/// Beside the store, by the moment.
-fn backup_path(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    let now = vocabulary::clock::now_sec();
-    name.push(format!(".format-{STORE_FORMAT}-{now}"));
-    name.into()
 }
 
 /// Where this process's binary is.

@@ -87,6 +87,10 @@ fn status() -> Vec<Named> {
             count().about("Grows with every change of what is trusted"),
         )
         .has("store_revision", count())
+        .has(
+            "store_format",
+            count().about("An older version that knows a smaller one only cannot read the store"),
+        )
         .has("account_id", id())
         .has_counts(["zones", "hosts", "hosts_served"])
         .has("expiring", expiring)

@@ -6,20 +6,21 @@
 mod view;
 
 use std::cell::RefCell;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, PoisonError, RwLock};
 
+use redb::backends::InMemoryBackend;
 use redb::{
     Builder, CommitError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable,
-    StorageError, TableDefinition, TableError, TransactionError,
+    StorageBackend as _, StorageError, TableDefinition, TableError, TransactionError,
 };
 
 use self::view::View;
-use super::copies::forget_copies;
+use super::copies::{copy_before_format, copy_of, forget_copies};
 use super::{Look, Store, StoreError, StoreOpenError, Table, Visit, Write};
 use crate::limits::STORE_CACHE_BYTES;
 
@@ -75,11 +76,24 @@ enum Attempt {
 }
 
 impl RedbStore {
-    /// Opens the store at `path`, or creates it.
+    /// Opens the store at `path`, or creates it. One of an older format is brought to this one, and before
+    /// that a copy is kept beside it: the older version refuses it afterwards.
     ///
     /// # Errors
-    /// See [`StoreOpenError`]; a damaged file is left as it is.
+    /// See [`StoreOpenError`]; a damaged file is left as it is, and so is one that cannot be copied.
     pub fn open(path: &Path) -> Result<Self, StoreOpenError> {
+        Self::open_or_create(path, true)
+    }
+
+    /// As [`RedbStore::open`], where the process that handed the store over has made that copy.
+    ///
+    /// # Errors
+    /// See [`StoreOpenError`].
+    pub fn open_handed_over(path: &Path) -> Result<Self, StoreOpenError> {
+        Self::open_or_create(path, false)
+    }
+
+    fn open_or_create(path: &Path, keeps_older: bool) -> Result<Self, StoreOpenError> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -96,17 +110,75 @@ impl RedbStore {
         if !path.try_exists().map_err(unusable)? {
             create(path)?;
         }
-        let database = open_existing(path)?;
-        let store = Self {
-            path: path.to_owned(),
-            database: RwLock::new(database.into()),
-        };
-        if store.check_format()? < FORMAT {
+        let store = Self::of(path, open_existing(path)?);
+        let format = store.check_format()?;
+        if format < FORMAT {
+            if keeps_older {
+                let copy = copy_before_format(path, format);
+                keep(path, &copy).map_err(|why| StoreOpenError::Older {
+                    path: path.to_owned(),
+                    found: format,
+                    known: FORMAT,
+                    copy: copy.clone(),
+                    why,
+                })?;
+                tracing::warn!(
+                    from = format, to = FORMAT, backup = %copy.display(),
+                    "the store is brought to a newer format, which the version before does not know: there \
+                     is no way back but the backup that was made now"
+                );
+            }
             store.upgrade()?;
         }
         // Only now is it sure that no other process is making one.
         forget_copies(path, directory);
         Ok(store)
+    }
+
+    fn of(path: &Path, database: Database) -> Self {
+        Self {
+            path: path.to_owned(),
+            database: RwLock::new(database.into()),
+        }
+    }
+
+    /// What the store at `path` is once this version has opened it, and the format that it has until then.
+    /// The file stays as it is: all of it is read into memory, and what a start would write is written
+    /// there.
+    ///
+    /// # Errors
+    /// See [`StoreOpenError`].
+    pub fn picture(path: &Path) -> Result<(Self, u64), StoreOpenError> {
+        let file = |why| StoreOpenError::File {
+            path: path.to_owned(),
+            why,
+        };
+        let mut source = File::open(path).map_err(file)?;
+        // As redb locks it, but that several may look.
+        match source.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let path = path.to_owned();
+                return Err(StoreOpenError::InUse { path });
+            }
+            Err(TryLockError::Error(why)) => return Err(file(why)),
+        }
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).map_err(file)?;
+        refuse_empty(path, bytes.len() as u64)?;
+        let memory = InMemoryBackend::new();
+        memory
+            .set_len(bytes.len() as u64)
+            .and_then(|()| memory.write(0, &bytes))
+            .map_err(file)?;
+        drop(bytes);
+        let database = open_with(path, |builder| builder.create_with_backend(memory))?;
+        let store = Self::whole(path, database)?;
+        let format = store.check_format()?;
+        if format < FORMAT {
+            store.upgrade()?;
+        }
+        Ok((store, format))
     }
 
     /// Opens the store at `path` if there is one, and reads all of it: every page against its
@@ -115,19 +187,19 @@ impl RedbStore {
     /// # Errors
     /// See [`StoreOpenError`].
     pub fn check(path: &Path) -> Result<Self, StoreOpenError> {
+        Self::whole(path, open_existing(path)?)
+    }
+
+    fn whole(path: &Path, mut database: Database) -> Result<Self, StoreOpenError> {
         let corrupt = |why: String| StoreOpenError::Corrupt {
             path: path.to_owned(),
             why,
         };
-        let mut database = open_existing(path)?;
         // `false` says that a crash had left something to tidy, which is done now.
         let checked = quietly(|| database.check_integrity())
             .map_err(|panic| corrupt(panic.unwrap_or_else(contradicts)))?;
         checked.map_err(|error| opened(path, error))?;
-        let store = Self {
-            path: path.to_owned(),
-            database: RwLock::new(database.into()),
-        };
+        let store = Self::of(path, database);
         store.check_format()?;
         for table in Table::ALL {
             let read = quietly(|| store.scan(table, b"", &mut |_, _| Ok(())));
@@ -302,21 +374,29 @@ fn open_existing(path: &Path) -> Result<Database, StoreOpenError> {
             why,
         })?
         .len();
-    if size == 0 {
-        // redb would take it for a new one, and every certificate would be forgotten silently.
-        let why = "the file is empty".into();
-        return Err(StoreOpenError::Corrupt {
-            path: path.to_owned(),
-            why,
-        });
+    refuse_empty(path, size)?;
+    open_with(path, |builder| builder.create_file(file))
+}
+
+/// redb would take an empty file for a new store, and every certificate would be forgotten silently.
+fn refuse_empty(path: &Path, size: u64) -> Result<(), StoreOpenError> {
+    if size > 0 {
+        return Ok(());
     }
+    Err(StoreOpenError::Corrupt {
+        path: path.to_owned(),
+        why: "the file is empty".into(),
+    })
+}
+
+fn open_with(
+    path: &Path,
+    open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
+) -> Result<Database, StoreOpenError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(STORE_CACHE_BYTES);
     // redb checks what it reads, yet a page that lies about itself can still trip an assertion.
-    let attempt = quietly(|| {
-        Builder::new()
-            .set_cache_size(STORE_CACHE_BYTES)
-            .create_file(file)
-    });
-    match attempt {
+    match quietly(|| open(&builder)) {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(error)) => Err(opened(path, error)),
         Err(panic) => Err(StoreOpenError::Corrupt {
@@ -418,6 +498,28 @@ impl From<CommitError> for Attempt {
             other => Self::Failed(StoreError::Io(other.to_string())),
         }
     }
+}
+
+/// Keeps the file at `path`, which nobody writes meanwhile, as it is: durably, and under its name only when
+/// it is whole.
+fn keep(path: &Path, copy: &Path) -> io::Result<()> {
+    let draft = copy_of(path, &std::process::id().to_string());
+    let kept = (|| {
+        let mut source = File::open(path)?;
+        let mut target = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
+        io::copy(&mut source, &mut target)?;
+        target.sync_all()?;
+        fs::rename(&draft, copy)?;
+        sync_directory(copy)
+    })();
+    if kept.is_err() {
+        drop(fs::remove_file(&draft));
+    }
+    kept
 }
 
 /// Writes all that one moment of `database` holds to a new file, durably, in one transaction.
