@@ -3,18 +3,12 @@
 //! It is closed once, when the response's body is over or dropped.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future as _;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::CONTENT_LENGTH;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use tokio::time::Sleep;
-
+use super::alarm::Alarm;
 use super::clocks::progress;
 use super::pace::Pace;
 use super::remainder::{self, Rest};
@@ -33,6 +27,9 @@ use crate::limits::INTERIM_RESPONSES_MAX;
 use crate::observe::{EventKind, HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
 use crate::shares::{Beyond, Busy};
 use config::LogStyle;
+use http::header::CONTENT_LENGTH;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use snapshot::Host;
 use snapshot::checks::version_text;
 use snapshot::http::headers::{is_within, remove_hop_by_hop};
@@ -87,8 +84,7 @@ pub(super) struct Exchange {
     stays: RefCell<Option<Stay>>,
     /// It has its turn at an origin that takes so many at once.
     turn: RefCell<Option<Inside>>,
-    /// Goes off when something is due, or was for a request that it served before.
-    alarm: RefCell<Option<Pin<Box<Sleep>>>>,
+    alarm: Alarm,
 }
 
 /// A request that becomes a tunnel once its 101 is written. The code that drives the
@@ -195,7 +191,7 @@ impl Exchange {
             busy: RefCell::default(),
             stays: RefCell::default(),
             turn: RefCell::default(),
-            alarm: RefCell::default(),
+            alarm: Alarm::default(),
             connection,
         }
     }
@@ -600,19 +596,7 @@ impl BodyObserver for Exchange {
     }
 
     fn is_due(&self, cx: &mut Context<'_>, due: Instant) -> bool {
-        let mut alarm = self.alarm.borrow_mut();
-        let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
-        // To set it costs more than to be woken once by one that was set for an earlier request.
-        if alarm.deadline() > due.into() {
-            alarm.as_mut().reset(due.into());
-        }
-        while alarm.as_mut().poll(cx).is_ready() {
-            if due <= clock::now() {
-                return true;
-            }
-            alarm.as_mut().reset(due.into());
-        }
-        false
+        self.alarm.is_due(cx, due)
     }
 
     fn upload(&self) -> Upload {

@@ -21,6 +21,7 @@
 //! | `exchange` | the exchange of one request: what is counted, timed and logged |
 //! | `spare` | the memory of one request's exchange, used again by that of the next |
 //! | `trace` | the trace that a request is part of |
+//! | `alarm` | the one timer of all that its requests wait for |
 //! | `clocks` | what the connection waits for, since when, and until when |
 //! | `standing` | who the client is by now, and when it is verified again |
 //! | `closing` | the orders to close |
@@ -29,6 +30,7 @@
 //! | `stop` | the one reason for which a connection ended |
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod answer;
 mod arrival;
 mod bad_head;

@@ -362,6 +362,15 @@ mod tests {
             assert_eq!(streams.places.len(), 10 * H2_STREAMS_KEPT);
             let kept = |streams: &Streams<_>| streams.places.iter().flatten().count();
             assert_eq!(kept(&streams), H2_STREAMS_KEPT);
+            // While one is under way, the next burst may be near.
+            let (ends, rings) = (Rc::<Cell<bool>>::default(), Rc::default());
+            streams.begin(|| request(&ends, &rings));
+            begin_all(&mut streams, &cx);
+            streams.rest();
+            assert_eq!(kept(&streams), H2_STREAMS_KEPT);
+            ends.set(true);
+            rings.take().unwrap().wake();
+            begin_all(&mut streams, &cx);
             streams.rest();
             assert_eq!(kept(&streams), H2_STREAMS_KEPT_IDLE);
         }
