@@ -15,7 +15,7 @@ use tests::gateway::{ZONE, new_address};
 use tests::pki::Identity;
 use tests::tool::{self, is_alive};
 use tests::wait::{PATIENCE, until, within};
-use tests::{Gateway, Setup};
+use tests::{Authority, Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::load::{API, KINDS, Load, STREAMS, World, aside, tunnel};
@@ -305,6 +305,68 @@ async fn a_replaced_process_whose_successor_is_gone_ends_its_connections() {
         "{}",
         gateway.stderr()
     );
+}
+
+/// Whatever is changed in the new process holds for what the old one still serves, and what the old one is told
+/// of files is for the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_process_obeys_rules_and_cas_and_passes_signals_on() {
+    let origin = Origin::echo();
+    let drain = ("timeout.drain", "60s");
+    let mut gateway = Setup::new()
+        .host(API, "request", &origin.url())
+        .set(drain.0, drain.1)
+        .start();
+    let root = Authority::root("Root");
+    let id = gateway.upload(&root);
+    gateway.associate(&id, &[API]);
+    let client = gateway.client(API);
+    let mut theirs = client
+        .clone()
+        .identity(&root.client("theirs"))
+        .http1()
+        .await
+        .unwrap();
+    assert_eq!(theirs.get("/x").await.unwrap().status, 200);
+    // Each may have one more request.
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        let mut one = client.http1().await.unwrap();
+        assert_eq!(one.get("/closed").await.unwrap().status, 200);
+        kept.push(one);
+    }
+    let before = gateway.pid();
+    gateway.upgrade();
+    let blocks = json!({
+        "action": "block", "expression": "http.request.uri.path eq \"/closed\"",
+    });
+    drop(gateway.rule(&blocks));
+    aside(|| {
+        until("the rule to hold in the old process", || {
+            let mut one = kept.pop().expect("a connection of the old process");
+            let asked = tokio::runtime::Handle::current().block_on(one.get("/closed"));
+            (asked.unwrap().status == 403).then_some(())
+        });
+    });
+    gateway.associate(&id, &[]);
+    theirs.closed().await;
+    // Those who signal know the process that was there before.
+    gateway.configure(&[drain, ("timeout.idle", "77s")]);
+    tool::signal(before, "HUP");
+    until("the files to hold in the new process", || {
+        let idle = gateway.admin.get("/postern/v1/sysctl/timeout.idle");
+        (idle.result()["value"] == "77s").then_some(())
+    });
+    let log = gateway.file("access.log");
+    fs::rename(&log, gateway.file("access.log.1")).unwrap();
+    tool::signal(before, "USR1");
+    until("the log to be begun anew", || log.exists().then_some(()));
+    let metrics = gateway.admin.get("/metrics").body;
+    assert!(
+        metrics.contains("postern_upgrades_total{result=\"done\"} 1"),
+        "{metrics}"
+    );
+    assert!(is_alive(before), "it has connections");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

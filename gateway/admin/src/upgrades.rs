@@ -41,6 +41,9 @@ pub struct Upgrade {
     pub version: Option<String>,
     /// The copy of the store that was made because the new format knows no way back.
     pub backup: Option<PathBuf>,
+    /// How many before it came to nothing.
+    #[serde(default)]
+    pub failed_before: u64,
 }
 
 /// An upgrade that somebody wants.
@@ -92,6 +95,7 @@ impl Upgrades {
             return Err(NotBegun::Running);
         }
         let id = last.as_ref().map_or(0, |last| last.id) + 1;
+        let [_, failed_before] = counts(last.as_ref());
         let upgrade = Upgrade {
             id,
             state: UpgradeState::Running,
@@ -102,6 +106,7 @@ impl Upgrades {
             to: None,
             version: None,
             backup: None,
+            failed_before,
         };
         // The unbounded queue has one element at the most: there is one at a time.
         let asked = self.asked.send(Asked { id, binary });
@@ -125,9 +130,22 @@ impl Upgrades {
         self.lock().clone()
     }
 
+    /// How many were done, and how many came to nothing, since the service was started.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 2] {
+        counts(self.lock().as_ref())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Upgrade>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn counts(last: Option<&Upgrade>) -> [u64; 2] {
+    let Some(last) = last else { return [0, 0] };
+    let failed = last.failed_before + u64::from(last.state == UpgradeState::Failed);
+    let over = last.id - u64::from(last.state == UpgradeState::Running);
+    [over.saturating_sub(failed), failed]
 }
 
 #[cfg(test)]
@@ -137,14 +155,18 @@ mod tests {
     #[test]
     fn there_is_one_at_a_time() {
         let (upgrades, mut wanted) = Upgrades::new(None);
-        assert_eq!(upgrades.last(), None);
+        assert_eq!((upgrades.last(), upgrades.counts()), (None, [0, 0]));
         let first = upgrades.begin(Some("/new".into())).unwrap();
         assert_eq!((first.id, first.state), (1, UpgradeState::Running));
         assert_eq!(upgrades.begin(None), Err(NotBegun::Running));
         assert_eq!(wanted.try_recv().unwrap().id, 1);
+        assert_eq!(upgrades.counts(), [0, 0]);
         upgrades.note(|upgrade| upgrade.state = UpgradeState::Failed);
+        assert_eq!(upgrades.counts(), [0, 1]);
         assert_eq!(upgrades.begin(None).unwrap().id, 2);
+        assert_eq!(upgrades.counts(), [0, 1]);
         upgrades.note(|upgrade| upgrade.state = UpgradeState::Done);
+        assert_eq!(upgrades.counts(), [1, 1]);
         drop(wanted);
         assert_eq!(upgrades.begin(None), Err(NotBegun::Never));
     }

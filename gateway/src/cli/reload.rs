@@ -49,8 +49,9 @@ impl Reload {
     pub(super) fn run(self, target: &Target, client: &Client, json: bool) -> Output {
         let loaded = Config::load(&self.config.sources())?;
         let socket = target.local_socket()?;
+        // A process that is about to take over has read the files already.
+        let before = after_upgrade(client)?;
         let process = process_behind(&socket)?;
-        let before = Look::at(client)?;
         kill_process(process, Signal::HUP).map_err(|why| {
             CliError::Failed(format!(
                 "process {} cannot be told to read its files again: {why}; ask as its user or as root",
@@ -134,6 +135,21 @@ impl Look {
             _ if is_second => Some(Outcome::Taken),
             _ => None,
         }
+    }
+}
+
+/// Waits for the end of an upgrade that goes on; its own time bounds it.
+fn after_upgrade(client: &Client) -> Result<Look, CliError> {
+    let mut answered = Instant::now();
+    loop {
+        match Look::at(client) {
+            Ok(look) if look.upgrade.1 != "running" => return Ok(look),
+            Ok(_running) => answered = Instant::now(),
+            // A connection may end with the old process.
+            Err(_) if answered.elapsed() < CLI_TIMEOUT => {}
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(LOOK);
     }
 }
 

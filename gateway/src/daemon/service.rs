@@ -74,6 +74,11 @@ fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Dur
     micros.map(Duration::from_micros)
 }
 
+/// Whether a service manager started this process, and looks after all of the service's.
+pub(super) fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(false, states) {
         tracing::debug!(%error, "the service manager is not to be told");

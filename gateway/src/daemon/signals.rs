@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal as Told, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -110,7 +111,13 @@ pub(super) async fn wait(
                     }
                 };
                 match channel {
-                    Some(channel) => return Wanted::StepBack(channel),
+                    Some(channel) => {
+                        if is_stopping && !service::is_supervised() {
+                            // Too late to keep it from serving. systemd tells every process of the unit.
+                            pass_on(estate, Told::TERM);
+                        }
+                        return Wanted::StepBack(channel);
+                    }
                     None if is_stopping => return Wanted::Stop,
                     None => {}
                 }
@@ -143,6 +150,17 @@ pub(super) async fn drain(signals: &mut Signals, estate: &Estate) -> Ended {
             () = signals.stop() => return Ended::Cut,
             () = tokio::time::sleep(DRAIN_POLL) => {}
         }
+    }
+}
+
+/// Tells the process that has taken over what this one was told.
+fn pass_on(estate: &Estate, signal: Told) {
+    let successor = estate.upgrades.last().and_then(|upgrade| upgrade.to);
+    let successor = successor.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    if let Some(pid) = successor
+        && let Err(why) = kill_process(pid, signal)
+    {
+        tracing::warn!(%why, ?signal, "the process that serves could not be told of a signal");
     }
 }
 
@@ -182,6 +200,9 @@ pub(super) async fn step_back(signals: &mut Signals, estate: &Estate, channel: C
                 deadline = deadline.min(Instant::now() + SUCCESSOR_LOST_GRACE);
             }
             never = &mut reading_cas => match never {},
+            // They are for the process that serves, and it may have read files before they came.
+            _ = signals.hangup.recv() => pass_on(estate, Told::HUP),
+            _ = signals.user1.recv() => pass_on(estate, Told::USR1),
             () = signals.stop() => {
                 if is_told {
                     return Ended::Cut;

@@ -61,6 +61,7 @@ pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Respo
         store_write_failures: context.reader().write_failures(),
         fleet: Some(context.fleet().shown()).filter(|shown| shown.name.is_some()),
         reloads: context.live().reloads(),
+        upgrades: context.upgrades().counts(),
         host_metrics: context.live().load().host_metrics,
         crl_files: context.reader().crl_files(),
         ocsp: context.responders().counts(),

@@ -34,6 +34,7 @@
 //! | `postern_fleet_state` | `state` |
 //! | `postern_fleet_in_force_seconds` | `percentile` |
 //! | `postern_reloads_total` | result (`applied`, `refused`) |
+//! | `postern_upgrades_total` | result (`done`, `failed`) |
 //! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, issuer, kind, list |
 //! | `postern_crl_file_reads_total` | ca_id, result |
 //! | `postern_crl_source_failing` | ca_id, source |
@@ -126,6 +127,8 @@ pub struct Process {
     pub fleet: Option<FleetShown>,
     /// [`config::Live::reloads`].
     pub reloads: [u64; 2],
+    /// [`Upgrades::counts`](crate::upgrades::Upgrades::counts).
+    pub upgrades: [u64; 2],
     /// How much is said of each host.
     pub host_metrics: HostMetrics,
     /// What ends soon.

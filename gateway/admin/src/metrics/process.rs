@@ -29,6 +29,7 @@ impl Scrape {
             store_write_failures,
             fleet,
             reloads,
+            upgrades,
             host_metrics: _,
             crl_files,
             ocsp,
@@ -114,6 +115,10 @@ impl Scrape {
         let results = ["applied", "refused"].into_iter().zip(*reloads);
         let results = results.map(|(result, count)| ([("result", result)], count));
         counters(out, "postern_reloads", help, results)?;
+        let results = ["done", "failed"].into_iter().zip(*upgrades);
+        let results = results.map(|(result, count)| ([("result", result)], count));
+        let help = "Processes that took over from the one before, and those that could not";
+        counters(out, "postern_upgrades", help, results)?;
         fetches(out, crl_fetches)?;
         files(out, crl_files)?;
         sources(out, crl_files, crl_fetches)?;

@@ -78,6 +78,7 @@ fn process() -> Process {
             alone: Vec::new(),
         }),
         reloads: [3, 1],
+        upgrades: [2, 1],
         host_metrics: HostMetrics::Full,
         crl_files: vec![CrlFileStatus {
             authority: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
@@ -274,6 +275,8 @@ fn all_families_and_what_they_count() {
         ("postern_fleet_in_force_seconds{percentile=\"99\"}", 0.25),
         ("postern_reloads_total{result=\"applied\"}", 3.0),
         ("postern_reloads_total{result=\"refused\"}", 1.0),
+        ("postern_upgrades_total{result=\"done\"}", 2.0),
+        ("postern_upgrades_total{result=\"failed\"}", 1.0),
         (
             "postern_plain_connections_total{outcome=\"redirected\"}",
             4.0,

@@ -104,6 +104,10 @@ fn status() -> Vec<Named> {
 fn upgrades() -> Vec<Named> {
     let last = object()
         .has("id", count().about("Counted until the service is stopped"))
+        .has(
+            "failed_before",
+            count().about("How many of those before it failed"),
+        )
         .has("state", words(UpgradeState::ALL.map(UpgradeState::as_str)))
         .has(
             "step",
