@@ -50,6 +50,17 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+
+    /// Waits for a signal that means to stop, or for one that is about files, which is answered.
+    async fn stop_or_files(&mut self) -> Option<Told> {
+        tokio::select! {
+            _ = self.interrupt.recv() => None,
+            _ = self.quit.recv() => None,
+            _ = self.terminate.recv() => None,
+            _ = self.hangup.recv() => Some(Told::HUP),
+            _ = self.user1.recv() => Some(Told::USR1),
+        }
+    }
 }
 
 /// Why a run does not go on as it was.
@@ -200,17 +211,16 @@ pub(super) async fn step_back(signals: &mut Signals, estate: &Estate, channel: C
                 deadline = deadline.min(Instant::now() + SUCCESSOR_LOST_GRACE);
             }
             never = &mut reading_cas => match never {},
-            // They are for the process that serves, and it may have read files before they came.
-            _ = signals.hangup.recv() => pass_on(estate, Told::HUP),
-            _ = signals.user1.recv() => pass_on(estate, Told::USR1),
-            () = signals.stop() => {
-                if is_told {
-                    return Ended::Cut;
-                }
+            heard = signals.stop_or_files() => match heard {
+                // It is for the process that serves, which may have read the files before it came.
+                Some(of_files) => pass_on(estate, of_files),
+                None if is_told => return Ended::Cut,
                 // The new process was told too, and waits for this one.
-                (is_told, is_pressing) = (true, true);
-                estate.workers.drain();
-            }
+                None => {
+                    (is_told, is_pressing) = (true, true);
+                    estate.workers.drain();
+                }
+            },
             () = tokio::time::sleep(DRAIN_POLL) => {}
         }
     }

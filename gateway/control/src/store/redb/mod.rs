@@ -572,7 +572,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    fs::File::open(directory)?.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {
