@@ -95,7 +95,21 @@ async fn reloads_and_upgrades_fail_no_request_and_a_revocation_bites_in_both() {
         let again = gateway.client(API).identity(&good).resuming(&tickets);
         drop(again.http1().await.unwrap().get("/x").await.unwrap());
         let before = gateway.pid();
-        let pid = aside(|| gateway.upgrade());
+        // One is revoked before the upgrade has come to its end, and one behind it.
+        let name = format!("soon-{round}");
+        let (_, soon) = gateway.certificate(ZONE, &name);
+        let mut kept = tunnel(&gateway.client(API).identity(&soon))
+            .await
+            .unwrap()
+            .unwrap();
+        gateway.signal("USR2");
+        let revoked = aside(|| gateway.cli(&["cert", "revoke", "--zone", ZONE, &name]));
+        assert_eq!(revoked.code, 0, "{revoked:?}");
+        let ended = within("the end of the connection", kept.read(&mut [0; 4])).await;
+        assert!(!matches!(ended, Ok(1..)), "{ended:?}");
+        let pid = aside(|| gateway.replaced(before));
+        let refused = gateway.client(API).identity(&soon).get("/x").await;
+        assert_eq!(refused.unwrap_err().why, "certificate_revoked");
         assert!(is_alive(before), "it has connections");
         former.push(before);
         load.goes_on("after an upgrade");

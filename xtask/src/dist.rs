@@ -20,7 +20,7 @@ pub(crate) fn dist() -> Result<()> {
     let built = shell::target().join("dist");
     let program = built.join("postern");
     let out = built.join("release");
-    let mut made = vec![archive(&program, &out)?];
+    let mut made = archive(&program, &out)?.to_vec();
     if shell::find("dpkg-buildpackage").is_some() && shell::find("dh").is_some() {
         for package in debian::build(&program, &built.join("deb"), Effort::Release)? {
             made.push(moved(&package, &out)?);
@@ -39,9 +39,9 @@ pub(crate) fn dist() -> Result<()> {
     Ok(())
 }
 
-/// The archive for systems that are not Debian's: the program without its debug symbols, which lie in
-/// a file beside the archive, and all that belongs to it.
-fn archive(program: &Path, out: &Path) -> Result<PathBuf> {
+/// The archive for systems that are not Debian's: the program without its debug symbols, and all that
+/// belongs to it; and the file with the symbols.
+fn archive(program: &Path, out: &Path) -> Result<[PathBuf; 2]> {
     let name = format!(
         "postern-{}-{}-linux",
         env!("CARGO_PKG_VERSION"),
@@ -94,7 +94,7 @@ fn archive(program: &Path, out: &Path) -> Result<PathBuf> {
     ]);
     shell::run(tar.arg(out).arg("-czf").arg(&archive).arg(&name))?;
     fs::remove_dir_all(&package)?;
-    Ok(archive)
+    Ok([archive, symbols])
 }
 
 fn moved(file: &Path, into: &Path) -> Result<PathBuf> {
