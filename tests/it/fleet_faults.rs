@@ -567,6 +567,28 @@ async fn edges_are_upgraded_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_change_from_far_away_is_taken() {
+    let Some(etcd) = started(1) else { return };
+    let far = Wire::far(etcd.address(0), Duration::from_millis(800));
+    let edges = vec![setup(&etcd.url(0), "near"), setup(&far.url(), "far")];
+    let fleet = Fleet::of(edges).await;
+    let root = fleet.edges[0].root(&[HOST]);
+    let device = root.client("listed");
+    let id = crate::fleet::status_of_uploaded(&fleet.edges[0]);
+    fleet.settle();
+    let file = fleet.edges[1].file("large.crl");
+    // Of three parts.
+    let der = crate::fleet::large_list(&root, &device, 17_000);
+    std::fs::write(&file, &der).unwrap();
+    cli(
+        &fleet.edges[1],
+        &["crl", "put", &id, file.to_str().unwrap()],
+    );
+    fleet.settle();
+    assert_eq!(fleet.asked(0, &device).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edge_far_from_etcd_gets_its_turn() {
     let Some(etcd) = started(1) else { return };
     let far = Wire::far(etcd.address(0), Duration::from_millis(150));

@@ -167,16 +167,20 @@ impl Fleet {
         self.ask(move |log| async move { log.after(&known).await })
     }
 
-    /// Adds an entry behind `head`, and answers the new head: within [`APPEND_TIMEOUT`], and
-    /// [`PART_TIMEOUT`] for each part of a large one.
+    /// Adds an entry behind `head`, and answers the new head: within [`APPEND_TIMEOUT`]; a large one within twice
+    /// that and [`PART_TIMEOUT`] for each of its parts.
     ///
     /// # Errors
     /// See [`AppendError`].
     pub fn append(&self, head: &Head, bytes: Bytes) -> Result<Head, AppendError> {
         let (log, head) = (self.log.clone(), *head);
-        let parts = u32::try_from(bytes.len() / VALUE_BYTES_MAX + 1).unwrap_or(u32::MAX);
+        let parts = u32::try_from(bytes.len() / VALUE_BYTES_MAX).unwrap_or(u32::MAX);
+        let of_parts = match parts {
+            0 => Duration::ZERO,
+            _ => APPEND_TIMEOUT + PART_TIMEOUT * (parts + 1),
+        };
         // And a moment, so that its own answer comes first.
-        let bound = APPEND_TIMEOUT + PART_TIMEOUT * parts + TRY_TIMEOUT;
+        let bound = APPEND_TIMEOUT + of_parts + TRY_TIMEOUT;
         let added = self
             .shared
             .call(bound, async move { log.append(&head, &bytes).await });

@@ -96,7 +96,8 @@ pub const CONTACT: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 /// For one try of a change, or of a question that somebody waits for: a member that lives answers sooner
 /// by far, and another is asked then.
 pub const TRY_TIMEOUT: Duration = Duration::from_secs(2);
-/// For a change to be in the log, with all tries, beside [`PART_TIMEOUT`] for each of its parts. Whoever
+/// For a change to be in the log, with all tries; and once more, beside [`PART_TIMEOUT`] for each of them, for the
+/// parts of a large one: who is far from etcd waits for a part or two, too. Whoever
 /// changes the store waits for it: longer, and changes of this edge pile up. Within it etcd elects another
 /// leader, which takes it one to two seconds.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);

@@ -206,7 +206,8 @@ impl Log {
     }
 
     /// Adds an entry behind `head`, and answers the new head. It asks other members when one does not
-    /// answer, for [`APPEND_TIMEOUT`] in all, and [`PART_TIMEOUT`] for each part.
+    /// answer, for [`APPEND_TIMEOUT`] in all; before that, for as long again and [`PART_TIMEOUT`] for each part
+    /// of a large one.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -248,7 +249,7 @@ impl Log {
         if entry.parts > 0 {
             inline = &[];
             let count = u32::try_from(entry.parts).unwrap_or(u32::MAX);
-            let end = Instant::now() + PART_TIMEOUT * count;
+            let end = Instant::now() + APPEND_TIMEOUT + PART_TIMEOUT * count;
             let parts = (0..entry.parts).map(|number| {
                 let part = bytes.chunks(VALUE_BYTES_MAX).nth(number);
                 let part = part.unwrap_or_default();

@@ -97,21 +97,21 @@ fn what_an_older_format_has_says_that_it_is_of_this_one_once_it_is_open() {
         };
         RedbStore::open(&path).unwrap().run(as_older).unwrap();
         // Looking at it leaves it as it is.
-        let before = std::fs::read(&path).unwrap();
+        let before = fs::read(&path).unwrap();
         let (picture, found) = RedbStore::picture(&path).unwrap();
         assert_eq!((picture.check_format().unwrap(), found), (FORMAT, older));
         drop(picture);
-        assert!(std::fs::read(&path).unwrap() == before, "{older}");
+        assert!(fs::read(&path).unwrap() == before, "{older}");
         // A copy that cannot be made keeps it as it is, too.
         let draft = copy_of(&path, &std::process::id().to_string());
-        std::fs::create_dir(&draft).unwrap();
+        fs::create_dir(&draft).unwrap();
         let error = RedbStore::open(&path).err().unwrap();
         assert!(error.to_string().contains("Nothing was changed"), "{error}");
-        std::fs::remove_dir(&draft).unwrap();
+        fs::remove_dir(&draft).unwrap();
         assert_eq!(RedbStore::picture(&path).unwrap().1, older);
         let copies = || -> Vec<_> {
             let prefix = format!("s.format-{older}-");
-            let files = std::fs::read_dir(directory.path()).unwrap();
+            let files = fs::read_dir(directory.path()).unwrap();
             let files = files.map(|file| file.unwrap().path());
             let is_copy = |file: &PathBuf| {
                 file.file_name()
@@ -131,8 +131,8 @@ fn what_an_older_format_has_says_that_it_is_of_this_one_once_it_is_open() {
         };
         assert_eq!(RedbStore::picture(copy).unwrap().1, older);
         // The process that handed it over has made one.
-        std::fs::copy(copy, &path).unwrap();
-        std::fs::remove_file(copy).unwrap();
+        fs::copy(copy, &path).unwrap();
+        fs::remove_file(copy).unwrap();
         let store = RedbStore::open_handed_over(&path).unwrap();
         assert_eq!(store.check_format().unwrap(), FORMAT, "{older}");
         assert_eq!(copies(), [PathBuf::new(); 0]);
