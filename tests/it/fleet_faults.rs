@@ -569,7 +569,7 @@ async fn edges_are_upgraded_one_after_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_change_from_far_away_is_taken() {
     let Some(etcd) = started(1) else { return };
-    let far = Wire::far(etcd.address(0), Duration::from_millis(800));
+    let far = Wire::far(etcd.address(0), Duration::from_millis(300));
     let edges = vec![setup(&etcd.url(0), "near"), setup(&far.url(), "far")];
     let fleet = Fleet::of(edges).await;
     let root = fleet.edges[0].root(&[HOST]);

@@ -103,6 +103,8 @@ pub const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// For each part of a large entry, or of a snapshot, on average.
 pub const PART_TIMEOUT: Duration = Duration::from_millis(250);
+/// For one try of a part: from afar it waits for HTTP/2's window (64 KiB at first) to open some times.
+pub const PART_TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a question that somebody waits for, with all tries.
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// For reading a whole log once, or removing what is not needed any more: nobody waits but the leader.

@@ -22,8 +22,8 @@ use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
 use crate::lease::Lease;
 use crate::limits::{
     APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES,
-    PAGE_SMALL_ENTRIES, PART_TIMEOUT, PARTS_AT_ONCE, RETRY, SMALL_ENTRY_BYTES, TRY_TIMEOUT,
-    TURN_TTL_SEC, VALUE_BYTES_MAX,
+    PAGE_SMALL_ENTRIES, PART_TIMEOUT, PART_TRY_TIMEOUT, PARTS_AT_ONCE, RETRY, SMALL_ENTRY_BYTES,
+    TRY_TIMEOUT, TURN_TTL_SEC, VALUE_BYTES_MAX,
 };
 use crate::names::{FleetName, Names};
 use crate::record::{
@@ -277,7 +277,7 @@ impl Log {
         let txn = Txn::new().when([is_next]).and_then([put]);
         let txn = &txn;
         let ask = |log: Self| async move { Ok(log.values().await?.txn(txn.clone()).await?) };
-        match self.until(end, ask).await?.succeeded() {
+        match self.within(PART_TRY_TIMEOUT, end, ask).await?.succeeded() {
             true => Ok(()),
             false => Err(AppendError::Moved),
         }
@@ -295,12 +295,25 @@ impl Log {
             values.put(key, value, None).await?;
             Ok(())
         };
-        self.until(end, put).await
+        self.within(PART_TRY_TIMEOUT, end, put).await
     }
 
     /// Asks, of member after member, until there is an answer or time is over.
     pub(crate) async fn until<T, F>(
         &self,
+        end: Instant,
+        ask: impl Fn(Self) -> F,
+    ) -> Result<T, LogError>
+    where
+        F: Future<Output = Result<T, LogError>>,
+    {
+        self.within(TRY_TIMEOUT, end, ask).await
+    }
+
+    /// The same with a time of its own for each try.
+    async fn within<T, F>(
+        &self,
+        patience: Duration,
         end: Instant,
         ask: impl Fn(Self) -> F,
     ) -> Result<T, LogError>
@@ -313,7 +326,7 @@ impl Log {
             if left.is_zero() {
                 return Err(failure);
             }
-            match timeout(left.min(TRY_TIMEOUT), ask(self.clone())).await {
+            match timeout(left.min(patience), ask(self.clone())).await {
                 Ok(Err(error)) if error.may_pass() => failure = error,
                 Ok(done) => return done,
                 Err(_late) => {}
