@@ -5,6 +5,7 @@
 //! refusal may come with the first read only: both ends of that race are one [`Refused`] here.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -504,7 +505,7 @@ impl Http2 {
         }
         match within("an answer", sender.send_request(request)).await {
             Ok(response) => Ok(Some(response)),
-            Err(error) if error.is_canceled() => Ok(None),
+            Err(error) if error.is_canceled() || is_unprocessed(&error) => Ok(None),
             Err(error) => Err(refused(&error, self.local, &self.ended).await),
         }
     }
@@ -592,6 +593,15 @@ async fn end_of(ended: &Ended) -> (String, Instant) {
 }
 
 /// Why a request got no answer: when the connection ended with it, the connection knows better.
+/// Whether a server that says goodbye told that it has not processed the request (RFC 9113 §6.8): its stream
+/// is beyond the last one that the GOAWAY names, or was never begun.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref());
+    source.is_some_and(|error: &h2::Error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
 async fn refused(error: &hyper::Error, local: SocketAddr, ended: &Ended) -> Refused {
     let first = why(&chain(error));
     if first != "closed" {
