@@ -168,6 +168,15 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
+/// Why a proxy does not take part.
+fn left_out(name: Name) -> String {
+    let why = format!("{} is not installed and left out", name.as_str());
+    match name.brought_by() {
+        Some(command) => format!("{why}: `{command}` brings it"),
+        None => why,
+    }
+}
+
 /// The proxies, running, and what they stand on.
 pub(crate) struct Field {
     machine: Machine,
@@ -191,7 +200,7 @@ impl Field {
         for name in names {
             match Peer::start(*name, &world, settings, place).await? {
                 Some(peer) => peers.push(peer),
-                None => eprintln!("{} is not installed and left out", name.as_str()),
+                None => eprintln!("{}", left_out(*name)),
             }
         }
         if peers.is_empty() {

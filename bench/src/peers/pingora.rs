@@ -1,4 +1,5 @@
-//! Pingora as a peer, where its program `pingora-peer` was built: nobody builds it unasked.
+//! Pingora as a peer, where its program `pingora-peer` was built: the crate `bench/pingora` is a
+//! workspace of its own, so that nobody builds it unasked.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,9 +7,12 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{World, free_address};
+use crate::world::{GRPC_PATH, World, free_address};
 
-/// Where `cargo build --release` puts it.
+/// What builds it, from the top of the tree.
+pub(super) const BUILD: &str =
+    "cargo build --release --locked --manifest-path bench/pingora/Cargo.toml";
+/// Where that puts it.
 const BUILT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/pingora/target/release/pingora-peer"
@@ -32,6 +36,7 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
         command.arg(address.to_string());
     }
     command
+        .arg(GRPC_PATH)
         .arg(&store.server_chain)
         .arg(&store.server_key)
         .arg(&store.client_authority);

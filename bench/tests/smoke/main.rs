@@ -17,8 +17,8 @@ use std::process::Command;
 use serde_json::Value;
 use tests::tool::{self, Outcome};
 
-/// Who takes part when it is there. Envoy and Pingora take long to start, and Caddy is Go's.
-const PEERS: &str = "floor,postern,nginx,haproxy";
+/// Who takes part when it is there. Envoy takes long to start, and Caddy is Go's.
+const PEERS: &str = "floor,postern,nginx,haproxy,pingora";
 
 /// A directory of a test that goes away with it.
 struct Directory(PathBuf);
@@ -63,6 +63,12 @@ fn has(program: &str) -> bool {
     found
 }
 
+/// Whether Pingora was built, or stands on the search path.
+fn has_pingora() -> bool {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    top.join("pingora/target/release/pingora-peer").is_file() || has("pingora-peer")
+}
+
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
@@ -81,9 +87,15 @@ fn compare(directory: &Directory, more: &[&str]) -> Vec<Value> {
     let outcome = bench(&[&fixed[..], &short, more].concat());
     assert_eq!(outcome.code, 0, "{outcome:?}");
     let report = json(&file);
-    for name in ["nginx", "haproxy"] {
+    for (name, there) in [
+        ("nginx", has("nginx")),
+        ("haproxy", has("haproxy")),
+        ("pingora", has_pingora()),
+    ] {
         let version = report["versions"][name].as_str();
-        assert_eq!(version.is_some(), has(name), "{}", report["versions"]);
+        assert_eq!(version.is_some(), there, "{}", report["versions"]);
+        let word = format!("{name} is not installed and left out");
+        assert_eq!(outcome.err.contains(&word), !there, "{}", outcome.err);
     }
     assert!(
         report["versions"]["postern"]
