@@ -496,14 +496,15 @@ impl Gateway {
         made["id"].as_str().unwrap().to_owned()
     }
 
+    fn associations(&self) -> String {
+        let zone = self.zone_id(ZONE);
+        format!("/client/v4/zones/{zone}/certificate_authorities/hostname_associations")
+    }
+
     /// Says which hosts of the first zone believe an uploaded CA.
     pub fn associate(&self, id: &str, hosts: &[&str]) {
-        let path = format!(
-            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
-            self.zone_id(ZONE)
-        );
         let body = json!({ "hostnames": hosts, "mtls_certificate_id": id });
-        drop(self.admin.call("PUT", &path, &body).result());
+        drop(self.admin.call("PUT", &self.associations(), &body).result());
     }
 
     /// A root that these hosts of the first zone believe beside the managed CA. It may have CAs below
@@ -519,12 +520,8 @@ impl Gateway {
     pub fn believe(&self, root: &Authority, hosts: &[&str]) {
         let id = self.upload(root);
         self.associate(&id, hosts);
-        let path = format!(
-            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
-            self.zone_id(ZONE)
-        );
         let body = json!({ "hostnames": hosts });
-        drop(self.admin.call("PUT", &path, &body).result());
+        drop(self.admin.call("PUT", &self.associations(), &body).result());
     }
 
     /// Gives a zone a server certificate for these names, the newest of the zone.
