@@ -16,7 +16,7 @@ use super::Target;
 use super::http1::Answer;
 
 /// A connection; streams are clones of its sender.
-pub(super) struct Connection {
+pub struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
     pub(super) resumed: bool,
@@ -24,7 +24,10 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects, shakes hands, and starts HTTP/2.
-    pub(super) async fn open(target: &Target) -> Result<Self> {
+    ///
+    /// # Errors
+    /// One of the three fails.
+    pub async fn open(target: &Target) -> Result<Self> {
         let address = target.address;
         let socket = TcpStream::connect(address)
             .await
@@ -54,6 +57,16 @@ impl Connection {
             driver,
             resumed,
         })
+    }
+}
+
+impl Connection {
+    /// Asks, and reads the answer to its end.
+    ///
+    /// # Errors
+    /// There is none, or not all of it.
+    pub async fn exchange(&mut self, target: &Target) -> Result<Answer> {
+        exchange(&mut self.sender, target).await
     }
 }
 

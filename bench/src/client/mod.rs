@@ -14,6 +14,7 @@ mod wire;
 
 pub use drive::{Kind, Pace, Work, run};
 pub use http1::{Answer, Connection};
+pub use http2::Connection as Http2Connection;
 pub use memory::{MemoryClient, Shaken, shake_hands, thread_time};
 pub use plain::Plain;
 pub use tally::{Curve, Latency, Outcome, Window};

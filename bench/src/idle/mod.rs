@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use floor::{SessionArguments, session_memory};
 
-use crate::client::{Connection, Target};
+use crate::client::{Answer, Connection, Http2Connection, Target};
 use crate::machine::{self, Machine, Placement};
 use crate::peers::{Name, Peer, Settings};
 use crate::report::write;
@@ -52,6 +52,9 @@ pub struct Arguments {
     /// Requests that each connection makes before it does nothing
     #[arg(long, default_value_t = 1)]
     requests: u32,
+    /// Over HTTP/2
+    #[arg(long)]
+    http2: bool,
     /// Postern's binary [default: the one beside this program]
     #[arg(long)]
     postern: Option<PathBuf>,
@@ -131,6 +134,8 @@ pub struct Report {
     pub version: String,
     /// Requests on each connection before it did nothing.
     pub requests: u32,
+    /// Whether they were over HTTP/2.
+    pub http2: bool,
     /// One for each mode.
     pub modes: Vec<ModeReport>,
 }
@@ -155,6 +160,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         machine: Machine::describe(),
         version: String::new(),
         requests: arguments.requests,
+        http2: arguments.http2,
         modes: Vec::new(),
     };
     for mode in &arguments.mode {
@@ -181,6 +187,7 @@ pub(crate) async fn weigh(
         count,
         mode: vec![mode],
         requests: 1,
+        http2: false,
         postern,
         json: None,
     };
@@ -209,7 +216,7 @@ async fn one_mode(
         tls: Some(Rc::new(world.client(
             mode.host(),
             mode.has_certificate(),
-            false,
+            arguments.http2,
         )?)),
         authority: mode.host().to_owned(),
         path: "/".to_owned(),
@@ -220,7 +227,7 @@ async fn one_mode(
         open(
             &target,
             usize::try_from(*step)?,
-            arguments.requests,
+            arguments,
             &mut connections,
         )
         .await?;
@@ -230,7 +237,7 @@ async fn one_mode(
         });
     }
     for connection in connections.iter_mut().step_by(ASKED_AGAIN_EVERY) {
-        let answer = connection.exchange(&target.request()).await;
+        let answer = connection.exchange(&target).await;
         answer.context("a connection that should have been idle is gone")?;
     }
     let (postern_slope, session_slope) = (slope(&postern), slope(&sessions));
@@ -255,15 +262,14 @@ fn steps(count: u32) -> Vec<u32> {
 async fn open(
     target: &Target,
     count: usize,
-    requests: u32,
-    connections: &mut Vec<Connection>,
+    arguments: &Arguments,
+    connections: &mut Vec<Idle>,
 ) -> Result<()> {
-    let request = target.request();
     while connections.len() < count {
         let some = OPENING.min(count - connections.len());
         let mut opening = Vec::with_capacity(some);
         for _ in 0..some {
-            opening.push(open_one(target, &request, requests));
+            opening.push(open_one(target, arguments));
         }
         for connection in join_all(opening).await {
             connections.push(connection?);
@@ -272,10 +278,32 @@ async fn open(
     Ok(())
 }
 
-async fn open_one(target: &Target, request: &[u8], requests: u32) -> Result<Connection> {
-    let mut connection = Connection::open(target.address, target.tls.as_deref(), false).await?;
-    for _ in 0..requests {
-        let answer = connection.exchange(request).await?;
+/// One that does nothing most of the time.
+enum Idle {
+    Http1(Box<Connection>),
+    Http2(Http2Connection),
+}
+
+impl Idle {
+    async fn exchange(&mut self, target: &Target) -> Result<Answer> {
+        match self {
+            Self::Http1(connection) => connection.exchange(&target.request()).await,
+            Self::Http2(connection) => connection.exchange(target).await,
+        }
+    }
+}
+
+async fn open_one(target: &Target, arguments: &Arguments) -> Result<Idle> {
+    let mut connection = if arguments.http2 {
+        Idle::Http2(Http2Connection::open(target).await?)
+    } else {
+        let tls = target.tls.as_deref();
+        Idle::Http1(Box::new(
+            Connection::open(target.address, tls, false).await?,
+        ))
+    };
+    for _ in 0..arguments.requests {
+        let answer = connection.exchange(target).await?;
         if answer.status != 200 || !answer.reusable {
             bail!(
                 "a request was answered with {} or the connection closed",

@@ -9,8 +9,13 @@ const BEYOND_BYTES_MAX: f64 = 100e6;
 pub(super) fn text(report: &Report) -> String {
     let machine = &report.machine;
     let mut out = format!(
-        "{}, {} CPUs, Linux {}\n{}; {} request(s) on each connection, then nothing\n",
-        machine.cpu, machine.cpu_count, machine.kernel, report.version, report.requests
+        "{}, {} CPUs, Linux {}\n{}; {} request(s) on each connection{}, then nothing\n",
+        machine.cpu,
+        machine.cpu_count,
+        machine.kernel,
+        report.version,
+        report.requests,
+        if report.http2 { " of HTTP/2" } else { "" }
     );
     for mode in &report.modes {
         out.push_str(&one(mode));
