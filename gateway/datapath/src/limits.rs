@@ -125,8 +125,6 @@ pub const H2_POLLS_IN_A_ROW: usize = 64;
 /// Places of requests that are over, kept by a connection for its next ones: some kilobytes each, and given
 /// back within [`PARK_AFTER`] of the last one.
 pub const H2_STREAMS_KEPT: usize = 16;
-/// The same by a connection without any request.
-pub const H2_STREAMS_KEPT_IDLE: usize = 1;
 /// Streams that a client has begun and h2 has not handed over, of which the number is remembered: h2
 /// takes no more at once.
 pub const H2_UNACCEPTED_MAX: usize = 1_024;
@@ -343,7 +341,6 @@ const _: () = assert!(CLIENT_READ_MIN <= CLIENT_READ_FIRST && CLIENT_READ_FIRST 
 const _: () = assert!(COPIED_BYTES_MAX < ANSWER_GATHERED_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
 const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
-const _: () = assert!(H2_STREAMS_KEPT_IDLE <= H2_STREAMS_KEPT);
 const _: () = assert!(H2_FETCH_AHEAD < CLIENT_BUFFERED_MAX);
 const _: () = assert!(PLAIN_TARGET_BYTES_MAX < PLAIN_HEAD_BYTES_MAX);
 const _: () = assert!(PROXY_V1_BYTES_MAX < PROXY_V2_BYTES_MAX);

@@ -33,8 +33,7 @@ use crate::http::upstream::HeadBounds;
 use crate::http::{date, outgoing, websocket};
 use crate::io::TlsStream;
 use crate::limits::{
-    H2_POLLS_IN_A_ROW, H2_SEND_BUFFER, H2_STREAMS_KEPT, H2_STREAMS_KEPT_IDLE, H2_WINDOW_CONNECTION,
-    H2_WINDOW_STREAM,
+    H2_POLLS_IN_A_ROW, H2_SEND_BUFFER, H2_STREAMS_KEPT, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM,
 };
 use config::Tunables;
 use vocabulary::request_error::RequestError;
@@ -163,14 +162,14 @@ where
         self.streams.wake_wire();
     }
 
-    /// Gives back what a burst of requests took, unless one of them is under way.
+    /// Gives back what requests took, unless one of them is under way: many connections are idle most of the time.
     fn rest(mut self: Pin<&mut Self>)
     where
         Self: Unpin,
     {
         self.streams.rest();
         if self.streams.open() == 0 {
-            self.spares.borrow_mut().truncate(H2_STREAMS_KEPT_IDLE);
+            self.spares.take();
         }
     }
 

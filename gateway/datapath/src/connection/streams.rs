@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 
-use crate::limits::{H2_STREAMS_KEPT, H2_STREAMS_KEPT_IDLE};
+use crate::limits::H2_STREAMS_KEPT;
 
 /// What the parts of a connection ring to be polled.
 #[derive(Default)]
@@ -221,10 +221,10 @@ impl<F: Future<Output = ()>> Streams<F> {
         self.forget(beyond.saturating_sub(1)..beyond);
     }
 
-    /// Gives back what a burst of requests took, unless one of them is under way.
+    /// Gives back what requests took, unless one of them is under way.
     pub(super) fn rest(&mut self) {
         if self.open == 0 {
-            self.forget(0..self.free.len().saturating_sub(H2_STREAMS_KEPT_IDLE));
+            self.forget(0..self.free.len());
         }
     }
 
@@ -372,7 +372,7 @@ mod tests {
             rings.take().unwrap().wake();
             begin_all(&mut streams, &cx);
             streams.rest();
-            assert_eq!(kept(&streams), H2_STREAMS_KEPT_IDLE);
+            assert_eq!(kept(&streams), 0);
         }
     }
 }
