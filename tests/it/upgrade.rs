@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 use tests::gateway::{ZONE, new_address};
@@ -344,7 +345,7 @@ async fn a_replaced_process_obeys_rules_and_cas_and_passes_signals_on() {
     assert_eq!(theirs.get("/x").await.unwrap().status, 200);
     // Each may have one more request.
     let mut kept = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..30 {
         let mut one = client.http1().await.unwrap();
         assert_eq!(one.get("/closed").await.unwrap().status, 200);
         kept.push(one);
@@ -357,6 +358,8 @@ async fn a_replaced_process_obeys_rules_and_cas_and_passes_signals_on() {
     drop(gateway.rule(&blocks));
     aside(|| {
         until("the rule to hold in the old process", || {
+            // Each has one request, and thirty of them leave a change its time to come over.
+            std::thread::sleep(Duration::from_millis(300));
             let mut one = kept.pop().expect("a connection of the old process");
             let asked = tokio::runtime::Handle::current().block_on(one.get("/closed"));
             (asked.unwrap().status == 403).then_some(())

@@ -592,7 +592,6 @@ async fn end_of(ended: &Ended) -> (String, Instant) {
     }
 }
 
-/// Why a request got no answer: when the connection ended with it, the connection knows better.
 /// Whether a server that says goodbye told that it has not processed the request (RFC 9113 §6.8): its stream
 /// is beyond the last one that the GOAWAY names, or was never begun.
 fn is_unprocessed(error: &hyper::Error) -> bool {
@@ -602,6 +601,7 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
+/// Why a request got no answer: when the connection ended with it, the connection knows better.
 async fn refused(error: &hyper::Error, local: SocketAddr, ended: &Ended) -> Refused {
     let first = why(&chain(error));
     if first != "closed" {

@@ -60,6 +60,8 @@ pub const CRL_FETCH_EVERY_MAX_SEC: u32 = 7 * 86_400;
 /// Bytes of the store's page cache. Lists read a page of certificates at a time; more than this
 /// would only help scans that do not happen.
 pub const STORE_CACHE_BYTES: usize = 16 << 20;
+/// Bytes of a store that are read at once when it is only looked at.
+pub const PICTURE_PART_BYTES: usize = 1 << 20;
 /// Bytes of the password of a PKCS#12 file, least and most: below the least it is guessed offline.
 pub const PKCS12_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
 /// Rounds of PBKDF2 for each of a PKCS#12 file's keys; ten times OpenSSL's default and still

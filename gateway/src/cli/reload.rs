@@ -49,6 +49,8 @@ impl Reload {
     pub(super) fn run(self, target: &Target, client: &Client, json: bool) -> Output {
         let loaded = Config::load(&self.config.sources())?;
         let socket = target.local_socket()?;
+        // Where nobody is, nothing is waited for.
+        process_behind(&socket)?;
         // A process that is about to take over has read the files already.
         let before = after_upgrade(client)?;
         let process = process_behind(&socket)?;

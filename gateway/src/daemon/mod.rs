@@ -568,7 +568,10 @@ fn start(
                 }
                 ended
             }
-            Wanted::StepBack(channel) => {
+            Wanted::StepBack {
+                channel,
+                is_stopping,
+            } => {
                 // These are the new process's now.
                 maintained.abort();
                 watched.abort();
@@ -578,7 +581,7 @@ fn start(
                 if let Some(steering) = steering {
                     steering.abort();
                 }
-                step_back(&mut signals, &estate, channel).await
+                step_back(&mut signals, &estate, channel, is_stopping).await
             }
         };
         admin.abort();

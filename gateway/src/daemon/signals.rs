@@ -68,7 +68,12 @@ pub(super) enum Wanted {
     /// A signal means to stop.
     Stop,
     /// Another process serves, and tells here what it changes.
-    StepBack(Channel),
+    StepBack {
+        /// Where it tells them.
+        channel: Channel,
+        /// It was told to stop, as this one was.
+        is_stopping: bool,
+    },
 }
 
 /// Listens to signals until one of them ends the run, or another process has taken over.
@@ -127,7 +132,7 @@ pub(super) async fn wait(
                             // Too late to keep it from serving. systemd tells every process of the unit.
                             pass_on(estate, Told::TERM);
                         }
-                        return Wanted::StepBack(channel);
+                        return Wanted::StepBack { channel, is_stopping };
                     }
                     None if is_stopping => return Wanted::Stop,
                     None => {}
@@ -176,7 +181,12 @@ fn pass_on(estate: &Estate, signal: Told) {
 }
 
 /// Finishes what is under way while another process serves, and obeys what that one changes.
-pub(super) async fn step_back(signals: &mut Signals, estate: &Estate, channel: Channel) -> Ended {
+pub(super) async fn step_back(
+    signals: &mut Signals,
+    estate: &Estate,
+    channel: Channel,
+    is_stopping: bool,
+) -> Ended {
     let patience = estate.shared.live.load().drain_timeout;
     let begun = Instant::now();
     let mut deadline = begun + patience;
@@ -187,7 +197,10 @@ pub(super) async fn step_back(signals: &mut Signals, estate: &Estate, channel: C
     let press_at = begun + patience / DRAIN_REST_PART;
     let mut following = pin!(follow(channel, estate.control.clone()));
     let mut reading_cas = pin!(read_system_cas(estate.control.clone()));
-    let (mut is_pressing, mut is_lost, mut is_told) = (false, false, false);
+    let (mut is_pressing, mut is_lost, mut is_told) = (is_stopping, false, is_stopping);
+    if is_stopping {
+        estate.workers.drain();
+    }
     loop {
         if estate.workers.has_ended() {
             return Ended::Drained;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::store::{RedbStore, Store, StoreOpenError, load, migrate, sync_directory};
+use crate::store::{FORMAT, RedbStore, Store, StoreOpenError, load, migrate, sync_directory};
 
 /// What a store that is whole has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +59,24 @@ pub enum RestoreError {
 /// # Errors
 /// It is in use, damaged, or not there; see [`StoreOpenError`].
 pub fn verify(path: &Path) -> Result<Verified, StoreOpenError> {
+    let (store, format) = RedbStore::picture(path)?;
+    found(path, &store, format)
+}
+
+/// The same of a copy that nobody else has, which is brought to the format of this version.
+fn verify_own(path: &Path) -> Result<Verified, StoreOpenError> {
+    drop(RedbStore::check(path)?);
+    // What it was made from stays as it is.
+    let store = RedbStore::open_handed_over(path)?;
+    found(path, &store, FORMAT)
+}
+
+fn found(path: &Path, store: &RedbStore, format: u64) -> Result<Verified, StoreOpenError> {
     let corrupt = |why: String| StoreOpenError::Corrupt {
         path: path.to_owned(),
         why,
     };
-    let (store, format) = RedbStore::picture(path)?;
-    let read = migrate::migrate_to_pages(&store).and_then(|()| load::load(&store));
+    let read = migrate::migrate_to_pages(store).and_then(|()| load::load(store));
     let (model, index) = read.map_err(|error| corrupt(error.to_string()))?;
     let revision = store
         .revision()
@@ -134,7 +146,7 @@ pub fn restore(from: &Path, to: &Path, replace: bool) -> Result<Verified, Restor
         copy.sync_all().map_err(failed(&draft))?;
         drop(copy);
         // The copy is what will run, so the copy is what is read.
-        let verified = verify(&draft).map_err(|error| match error {
+        let verified = verify_own(&draft).map_err(|error| match error {
             StoreOpenError::Corrupt { why, .. } => StoreOpenError::Corrupt {
                 path: from.to_owned(),
                 why,

@@ -58,7 +58,9 @@ mod tests {
 
     /// Polled once: whether that moment has come.
     async fn is_due(alarm: &Alarm, due: Instant) -> bool {
-        poll_fn(|cx| Poll::Ready(alarm.is_due(cx, due))).await
+        let is_due = poll_fn(|cx| Poll::Ready(alarm.is_due(cx, due))).await;
+        assert!(!is_due || due <= clock::now(), "before its moment");
+        is_due
     }
 
     #[tokio::test]
@@ -78,8 +80,9 @@ mod tests {
     async fn one_that_was_set_for_a_request_before_is_put_off() {
         let alarm = Alarm::default();
         let now = clock::now();
-        assert!(!is_due(&alarm, now + SOON).await);
-        assert!(!is_due(&alarm, now + SOON * 3).await);
+        // On a busy machine either may be over by now.
+        is_due(&alarm, now + SOON).await;
+        is_due(&alarm, now + SOON * 3).await;
         wait(&alarm, now + SOON * 3).await;
     }
 }

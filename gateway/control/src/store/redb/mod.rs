@@ -22,7 +22,7 @@ use redb::{
 use self::view::View;
 use super::copies::{copy_before_format, copy_of, forget_copies};
 use super::{Look, Store, StoreError, StoreOpenError, Table, Visit, Write};
-use crate::limits::STORE_CACHE_BYTES;
+use crate::limits::{PICTURE_PART_BYTES, STORE_CACHE_BYTES};
 
 /// What this build writes. A reader refuses anything newer.
 /// Raised whenever a table is added: an older Postern must not run on without what it does not
@@ -112,6 +112,8 @@ impl RedbStore {
         }
         let store = Self::of(path, open_existing(path)?);
         let format = store.check_format()?;
+        // Nobody else is making one, and those that a process has left may be why there is no room.
+        forget_copies(path, directory);
         if format < FORMAT {
             if keeps_older {
                 let copy = copy_before_format(path, format);
@@ -130,8 +132,6 @@ impl RedbStore {
             }
             store.upgrade()?;
         }
-        // Only now is it sure that no other process is making one.
-        forget_copies(path, directory);
         Ok(store)
     }
 
@@ -163,15 +163,11 @@ impl RedbStore {
             }
             Err(TryLockError::Error(why)) => return Err(file(why)),
         }
-        let mut bytes = Vec::new();
-        source.read_to_end(&mut bytes).map_err(file)?;
-        refuse_empty(path, bytes.len() as u64)?;
-        let memory = InMemoryBackend::new();
-        memory
-            .set_len(bytes.len() as u64)
-            .and_then(|()| memory.write(0, &bytes))
-            .map_err(file)?;
-        drop(bytes);
+        let size = source.metadata().map_err(file)?.len();
+        refuse_empty(path, size)?;
+        let memory = in_memory(&mut source, size).map_err(file)?;
+        // From here on another process may have the store.
+        drop(source);
         let database = open_with(path, |builder| builder.create_with_backend(memory))?;
         let store = Self::whole(path, database)?;
         let format = store.check_format()?;
@@ -403,6 +399,22 @@ fn open_with(
             path: path.to_owned(),
             why: panic.unwrap_or_else(contradicts),
         }),
+    }
+}
+
+/// So many bytes of a file.
+fn in_memory(source: &mut File, size: u64) -> io::Result<InMemoryBackend> {
+    let memory = InMemoryBackend::new();
+    memory.set_len(size)?;
+    let mut part = vec![0; PICTURE_PART_BYTES];
+    let mut at = 0;
+    loop {
+        let count = source.read(&mut part)?;
+        let Some(read) = part.get(..count).filter(|read| !read.is_empty()) else {
+            return Ok(memory);
+        };
+        memory.write(at, read)?;
+        at += count as u64;
     }
 }
 
