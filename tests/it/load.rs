@@ -41,9 +41,16 @@ pub(super) struct Load {
     access_log: PathBuf,
 }
 
-const COUNT: usize = 5;
-pub(super) const KINDS: [&str; COUNT] = ["HTTP/1.1", "HTTP/2", "stream", "WebSocket", "gRPC"];
-const GRPC: usize = 4;
+const COUNT: usize = 6;
+pub(super) const KINDS: [&str; COUNT] = [
+    "HTTP/1.1",
+    "HTTP/2",
+    "stream",
+    "WebSocket",
+    "connection",
+    "gRPC",
+];
+const GRPC: usize = 5;
 
 type Counts = [AtomicUsize; COUNT];
 
@@ -73,6 +80,7 @@ impl Load {
             load.run(1, client(API), http2);
             load.run(2, client(STREAMS), stream);
             load.run(3, client(API), websocket);
+            load.run(4, client(API), connection);
         }
         load
     }
@@ -226,6 +234,16 @@ async fn http1(client: Client, telling: Telling) -> Result<(), String> {
     Ok(())
 }
 
+/// One connection after the other, each for one request: wherever the kernel lets one wait, somebody is to come.
+async fn connection(client: Client, telling: Telling) -> Result<(), String> {
+    let answer = within("an answer", client.get("/x")).await;
+    match answer {
+        Ok(answer) if answer.status == 200 => telling.count(),
+        other => return Err(format!("{other:?}")),
+    }
+    Ok(())
+}
+
 async fn http2(client: Client, telling: Telling) -> Result<(), String> {
     let connected = client.http2().await;
     let connection = connected.map_err(|refused| format!("connecting: {refused:?}"))?;
@@ -374,8 +392,12 @@ impl Drop for World {
 
 impl World {
     pub(super) fn new(settings: &[(&str, &str)]) -> Self {
+        Self::of(Setup::new(), settings)
+    }
+
+    pub(super) fn of(setup: Setup, settings: &[(&str, &str)]) -> Self {
         let origins = [Origin::echo(), Origin::echo_http2()];
-        let setup = Setup::new().set("timeout.drain", "20s");
+        let setup = setup.set("timeout.drain", "20s");
         let set = |setup: Setup, (key, value): &(&str, &str)| setup.set(key, value);
         let streams = json!({ "url": origins[1].url(), "protocol": "http2" });
         let gateway = settings

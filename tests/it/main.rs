@@ -43,6 +43,7 @@ mod input;
 mod interim;
 mod lifecycle;
 mod list_fetching;
+mod listen;
 mod live;
 mod load;
 mod managed_ca;

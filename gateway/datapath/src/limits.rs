@@ -87,6 +87,10 @@ pub const REMAINDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a start waits for a listening address that is taken. The rings of a gateway that has
 /// ended hold its sockets until the kernel has taken them apart: milliseconds, more on a busy machine.
 pub const LISTEN_WAIT: Duration = Duration::from_secs(3);
+/// How long a socket of an address that is no longer listened on is accepted from, after no new connection
+/// comes to it any more. Handshakes that have begun need a round trip to their end, and a further second
+/// for a segment of theirs that is lost. Nobody else has the address until then, nor what overlaps it.
+pub const LEAVING_WAIT: Duration = Duration::from_secs(2);
 /// Between two tries for a listening address that is taken.
 pub const LISTEN_RETRY: Duration = Duration::from_millis(10);
 /// How often a stopping worker, and the process above it, looks whether the last connection ended.
@@ -327,6 +331,7 @@ pub const ACCEPT_RANGES_MAX: usize = 32;
 /// cut. Clients bound the head of an answer, most at 8 KiB.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 1_024;
 
+const _: () = assert!(LEAVING_WAIT.as_millis() < LISTEN_WAIT.as_millis());
 const _: () = assert!(HISTOGRAM_MIN.as_nanos() < HISTOGRAM_MAX.as_nanos());
 const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);
 const _: () = assert!(ACCESS_LOG_BUFFERS_KEPT <= ACCESS_LOG_QUEUE_LINES);

@@ -51,6 +51,7 @@ use config::{Config, Live, Loaded, Sources, TraceContextMode};
 use control::{Control, OpenError, Options, StoreOpenError};
 use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
+use datapath::limits::LEAVING_WAIT;
 use datapath::memory;
 use datapath::observe::spans::Spans;
 use datapath::observe::{AccessLog, AccessLogError, Events};
@@ -58,7 +59,9 @@ use datapath::plain;
 use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
-use datapath::worker::{Inboxes, ListenError, NoAnswer, Placement, Workers, close_listeners};
+use datapath::worker::{
+    Inboxes, ListenError, NoAnswer, Placement, Workers, close_listeners, hide_listeners,
+};
 use fetch::{AcmeClient, CrlFetcher, HealthChecker, NameWatch, OcspClient, Stapler};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
@@ -335,6 +338,9 @@ fn start(
     }
     let had_admin_socket = gifts.admin_socket.is_some();
     let front = runtime.block_on(Front::open(&config, admin_tls.clone(), gifts))?;
+    if given.is_none() {
+        front.listen()?;
+    }
     let worker_count = config.workers;
     let owned = Arc::new(Owned::default());
     let (controller, placed) = Controller::start(
@@ -485,9 +491,20 @@ fn start(
                 tracing::warn!(%error, "`postern reload` does not find this process");
             }
         }
+        workers.listen();
+        if let Some(redirects) = &redirects {
+            redirects.listen();
+        }
+        health_door.listen();
+        // What is narrower or wider than they are listens by now.
+        hide_listeners(&front.leaving);
         workers.accept();
         close_listeners(&front.unwanted);
         drop(front.unwanted);
+        tokio::spawn(async move {
+            tokio::time::sleep(LEAVING_WAIT).await;
+            close_listeners(&front.leaving);
+        });
         let leaving = front.admin.leaving();
         let admin = tokio::spawn(admin::serve_bound(front.admin, state));
         let steering = controller.steers().then(|| {

@@ -25,7 +25,7 @@ mod socket;
 mod tls;
 
 pub use doorbell::{Doorbell, Ear};
-pub use listener::{Accepted, Listener, bind};
+pub use listener::{Accepted, Listener, bind, hide, listen, listens};
 pub use plain::PlainStream;
 pub use pump::Activity;
 pub use ring::{RingError, probe, run};

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::connection::Shared;
 use crate::observe::Workers;
-use crate::worker::{ListenError, Listeners, Placement};
+use crate::worker::{ListenError, Listeners, Placement, copies, listen};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub struct Plain {
     role: Role,
     addresses: Vec<SocketAddr>,
     sockets: Vec<OwnedFd>,
+    /// Of addresses that are not listened on any more, until they are closed.
+    leaving: Vec<OwnedFd>,
 }
 
 /// Copies of listening sockets, for another process, and the way to leave them to it.
@@ -93,6 +95,15 @@ impl Door {
     pub fn copies(&self) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
         let copy = |(address, socket): &(SocketAddr, OwnedFd)| Ok((*address, socket.try_clone()?));
         self.copies.iter().map(copy).collect()
+    }
+
+    /// Listens: clients come from now on.
+    pub fn listen(&self) {
+        for (address, socket) in &self.copies {
+            if let Err(error) = crate::io::listen(socket) {
+                tracing::error!(%address, %error, "plain HTTP is not listened for there");
+            }
+        }
     }
 
     /// Accepts nothing more: another process does. What was accepted is answered.
@@ -115,20 +126,6 @@ pub struct Surroundings {
 }
 
 impl Plain {
-    /// Opens a socket for each address. Waits for one that a gateway that has just ended still has, as
-    /// [`Listeners::bind`].
-    ///
-    /// # Errors
-    /// An address cannot be had.
-    pub fn bind(role: Role, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
-        let sockets = Listeners::bind(1, addresses)?.into_workers();
-        Ok(Self {
-            role,
-            addresses: addresses.to_vec(),
-            sockets: sockets.into_iter().flatten().collect(),
-        })
-    }
-
     /// Takes over the sockets of another process, as [`Listeners::take_over`].
     ///
     /// # Errors
@@ -137,38 +134,59 @@ impl Plain {
         role: Role,
         addresses: &[SocketAddr],
         handed: Vec<(SocketAddr, OwnedFd)>,
+        held: &[SocketAddr],
     ) -> Result<(Self, Vec<OwnedFd>), ListenError> {
-        let (listeners, rest) = Listeners::take_over(1, addresses, handed)?;
-        let taken = Self {
+        let (listeners, rest) = Listeners::take_over(1, addresses, handed, held)?;
+        let mut taken = Self {
             role,
             addresses: addresses.to_vec(),
-            sockets: listeners.into_workers().into_iter().flatten().collect(),
+            sockets: Vec::new(),
+            leaving: Vec::new(),
         };
+        for sockets in listeners.into_workers() {
+            taken.sockets.extend(sockets.own);
+            taken.leaving.extend(sockets.leaving);
+        }
         Ok((taken, rest))
     }
 
-    /// Serves until the future is dropped, or the sockets are left to another process. To be called in
-    /// a runtime of tokio.
+    /// As [`Listeners::listen`].
     ///
     /// # Errors
-    /// The runtime does not take a socket.
+    /// An address has been taken meanwhile.
+    pub fn listen(&self) -> Result<(), ListenError> {
+        listen(&self.sockets)
+    }
+
+    /// Serves until the future is dropped, or the sockets are left to another process. When it is awaited for
+    /// the first time, which is to be in a runtime of tokio, the sockets must [listen](Door::listen).
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
     pub fn serve(
         self,
         around: Surroundings,
     ) -> io::Result<(Door, impl Future<Output = ()> + Send + 'static)> {
-        let addresses = self.addresses.into_iter();
-        let copies = addresses.zip(self.sockets.iter().map(OwnedFd::try_clone));
-        let copies = copies.map(|(address, socket)| Ok((address, socket?)));
         let (leaving, left) = watch::channel(false);
         let door = Door {
-            copies: copies.collect::<io::Result<_>>()?,
+            copies: copies(&self.sockets, &self.addresses)?,
             leaving,
         };
-        let listeners = self.sockets.into_iter().map(std::net::TcpListener::from);
-        let listeners = listeners.map(TcpListener::from_std);
-        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let role = self.role;
-        let serving = serve::serve(listeners, Arc::new(serve::Entry { role, around }), left);
+        let sockets = self.sockets.into_iter().chain(self.leaving);
+        let sockets: Vec<_> = sockets.map(std::net::TcpListener::from).collect();
+        let serving = async move {
+            let mut listeners = Vec::with_capacity(sockets.len());
+            for socket in sockets {
+                // Not before it listens: what is told of one that does not would never be forgotten.
+                match TcpListener::from_std(socket) {
+                    Ok(listener) => listeners.push(listener),
+                    Err(error) => tracing::error!(%error, "a listener for plain HTTP is lost"),
+                }
+            }
+            let entry = Arc::new(serve::Entry { role, around });
+            serve::serve(listeners, entry, left).await;
+        };
         Ok((door, serving))
     }
 
@@ -192,10 +210,7 @@ impl Plain {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (door, serving) = {
-            let _entered = runtime.enter();
-            self.serve(around)?
-        };
+        let (door, serving) = self.serve(around)?;
         let thread = std::thread::Builder::new().name("plain-http".into());
         thread.spawn(move || {
             runtime.block_on(async {

@@ -65,7 +65,12 @@ pub(super) async fn serve(
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            Err(error) => {
+            // One of an address that is not listened on any more, and is closed by now.
+            Err((at, error)) if error.raw_os_error() == Some(libc::EINVAL) => {
+                drop(listeners.swap_remove(at));
+                continue;
+            }
+            Err((_, error)) => {
                 tracing::warn!(%error, "plain HTTP connections cannot be accepted");
                 // Out of descriptors, most likely: trying at once would only burn the CPU.
                 tokio::time::sleep(DRAIN_POLL).await;
@@ -92,12 +97,12 @@ pub(super) async fn serve(
     }
 }
 
-/// The next connection of any of the listeners.
-async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+/// The next connection of any of the listeners, or which one has none and why.
+async fn accept(listeners: &[TcpListener]) -> Result<(TcpStream, SocketAddr), (usize, io::Error)> {
     std::future::poll_fn(|cx| {
-        for listener in listeners {
+        for (at, listener) in listeners.iter().enumerate() {
             if let Poll::Ready(accepted) = listener.poll_accept(cx) {
-                return Poll::Ready(accepted);
+                return Poll::Ready(accepted.map_err(|error| (at, error)));
             }
         }
         Poll::Pending

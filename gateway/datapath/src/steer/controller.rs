@@ -157,6 +157,15 @@ impl Controller {
         self.apply(&mut state, alive, Occasion::Change);
     }
 
+    /// A worker's sockets listen by now, all of them: the kernel may steer to them.
+    pub fn listening(&self, worker: usize, sockets: &[OwnedFd]) {
+        if let Some(kernel) = &mut self.lock().kernel
+            && let Err(error) = kernel.listening(worker, sockets)
+        {
+            tracing::warn!(worker, %error, "the kernel does not steer to a worker: others hand over");
+        }
+    }
+
     /// Takes other pins.
     pub fn set_pins(&self, pins: &Pins, alive: &[bool]) {
         let mut state = self.lock();

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use ebpf::packet::Family;
 use ebpf::{Counters, HostCounts};
 
 use super::cookies::Cookies;
@@ -15,6 +16,7 @@ use super::tables::family;
 use super::{
     Attached, InheritedLinks, Listen, PlacedMap, Steering, Unavailable, answering, interfaces, load,
 };
+use crate::io;
 use config::SteerInterfaces;
 use vocabulary::hostname::HostName;
 
@@ -27,6 +29,8 @@ pub struct Engaged {
     pub(super) attached: Vec<(String, Attached)>,
     /// What is done when it takes over from another process.
     pub(super) waiting: Option<Waiting>,
+    /// Sockets that did not listen yet: of which worker, at which place among its own.
+    missing: Vec<(u16, usize, Listen, Family)>,
     ports: Vec<u16>,
     /// Why SYNs are answered by the stack; empty when the program does. `None` when it was not asked.
     synproxy: Option<String>,
@@ -44,7 +48,7 @@ pub(super) struct Waiting {
 }
 
 /// Loads and attaches the programs for the listeners of all workers: `listeners[worker]` are its
-/// sockets, one for each of `addresses`. What is `inherited` waits for [`Controller::take_over`](super::controller::Controller::take_over). `synproxy`: SYNs are answered by the program where it can.
+/// sockets, one for each of `addresses`; those that do not listen yet are left out. What is `inherited` waits for [`Controller::take_over`](super::controller::Controller::take_over). `synproxy`: SYNs are answered by the program where it can.
 /// `state` is the file of [`Cookies::always_with`].
 ///
 /// # Errors
@@ -60,12 +64,18 @@ pub fn engage(
     let ports = ports(addresses)?;
     let interfaces = interfaces::choose(wanted, addresses)?;
     let mut steering = load()?;
+    let mut missing = Vec::new();
     for (at, address) in addresses.iter().enumerate() {
         let listen = listen_of(&ports, address.port())?;
         steering.listening(listen, address.ip())?;
         for (worker, sockets) in (0..).zip(listeners) {
-            if let Some(socket) = sockets.get(at) {
-                steering.listener(worker, listen, family(address.ip()), socket)?;
+            match sockets.get(at) {
+                Some(socket) if io::listens(socket) => {
+                    steering.listener(worker, listen, family(address.ip()), socket)?;
+                }
+                // The kernel's table takes no other.
+                Some(_) => missing.push((worker, at, listen, family(address.ip()))),
+                None => {}
             }
         }
     }
@@ -77,6 +87,7 @@ pub fn engage(
         cookies: Cookies::default(),
         attached: Vec::with_capacity(interfaces.len()),
         waiting: None,
+        missing,
         ports,
         synproxy: None,
     };
@@ -141,6 +152,25 @@ fn listen_of(ports: &[u16], port: u16) -> Result<Listen, Unavailable> {
 }
 
 impl Engaged {
+    /// Steers to those of a worker's sockets that listen by now, too.
+    pub(super) fn listening(
+        &mut self,
+        worker: usize,
+        sockets: &[OwnedFd],
+    ) -> Result<(), Unavailable> {
+        let (due, rest) = std::mem::take(&mut self.missing)
+            .into_iter()
+            .partition(|(of, ..)| usize::from(*of) == worker);
+        self.missing = rest;
+        let due: Vec<(u16, usize, Listen, Family)> = due;
+        for (worker, at, listen, family) in due {
+            if let Some(socket) = sockets.get(at) {
+                self.steering.listener(worker, listen, family, socket)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Attaches the frame program to one interface more.
     pub(super) fn attach(&mut self, interface: String) -> Result<(), Unavailable> {
         let place = self.steering.attach(&interface)?;

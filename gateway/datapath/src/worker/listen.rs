@@ -10,19 +10,36 @@ use crate::{clock, io, limits};
 
 /// A listening address that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}{}", advice(error, address))]
+#[error("cannot listen on {address}: {error}{}", advice(error, address, *is_own))]
 pub struct ListenError {
     /// Where.
     pub address: SocketAddr,
     /// What the kernel says.
     pub error: std::io::Error,
+    /// It is this gateway that has it, for something from which or to which no address goes over.
+    pub is_own: bool,
 }
 
-fn advice(error: &std::io::Error, address: &SocketAddr) -> String {
+impl ListenError {
+    fn new(address: SocketAddr, error: std::io::Error) -> Self {
+        Self {
+            address,
+            error,
+            is_own: false,
+        }
+    }
+}
+
+fn advice(error: &std::io::Error, address: &SocketAddr, is_own: bool) -> String {
     match error.kind() {
+        std::io::ErrorKind::AddrInUse if is_own => {
+            "; this gateway has it, and no address goes to or from `admin.listen` in one step: reload \
+             without it first, and then with it"
+                .into()
+        }
         std::io::ErrorKind::AddrInUse => format!(
-            "; another process has it (`ss -ltnp 'sport = :{}'` names it): stop that one, or set \
-             another `listen`",
+            "; another process has it, or an address that overlaps it (`ss -ltnp 'sport = :{}'` names \
+             who listens there): stop that one, or listen on another address",
             address.port()
         ),
         std::io::ErrorKind::PermissionDenied => {
@@ -37,11 +54,47 @@ fn advice(error: &std::io::Error, address: &SocketAddr) -> String {
     }
 }
 
-/// Listening sockets: of each worker one for each address.
-pub struct Listeners(Vec<Vec<OwnedFd>>);
+/// Whether a socket for one of these addresses is in the way of one for the other. IPv6 sockets of a gateway
+/// take IPv6 only.
+#[must_use]
+pub fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let covers = one.ip().is_unspecified() || other.ip().is_unspecified() || one.ip() == other.ip();
+    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && covers
+}
+
+/// Sockets to listen on: of each worker one for each address.
+pub struct Listeners {
+    workers: Vec<Vec<OwnedFd>>,
+    leaving: Vec<Vec<OwnedFd>>,
+}
+
+/// What a worker has to accept from.
+pub(crate) struct Sockets {
+    /// Of the addresses.
+    pub(crate) own: Vec<OwnedFd>,
+    /// Of those that are not listened on any more: what is in their queues is accepted, until they are
+    /// closed.
+    pub(crate) leaving: Vec<OwnedFd>,
+}
 
 impl Listeners {
-    /// Opens the sockets of `count` workers.
+    /// Opens the sockets of `count` workers, and listens.
+    ///
+    /// # Errors
+    /// An address cannot be had.
+    pub fn bind(count: usize, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+        let (listeners, _) = Self::take_over(count, addresses, Vec::new(), &[])?;
+        listeners.listen()?;
+        Ok(listeners)
+    }
+
+    /// Takes over the listening sockets of another process, and opens those that are missing, which do not
+    /// [listen](Self::listen) yet: that process may go on, and has none of them. Answers with them copies of the
+    /// sockets of addresses that are no longer listened on, to be hidden and closed when all of this listens.
+    ///
+    /// Every socket of an address has a worker, however many there were: connections may wait in its
+    /// queue. `held` are all addresses whose sockets the process has been handed: one that overlaps them is
+    /// not taken by a stranger.
     ///
     /// Waits up to [`limits::LISTEN_WAIT`] for a gateway that has just ended: the kernel takes a
     /// ring apart after its process is gone, and until then the ring's waiting operations hold the
@@ -49,31 +102,21 @@ impl Listeners {
     ///
     /// # Errors
     /// An address cannot be had.
-    pub fn bind(count: usize, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
-        patiently(limits::LISTEN_WAIT, || bind(count, addresses)).map(Self)
-    }
-
-    /// Takes over the listening sockets of another process, and opens those that are missing. Answers
-    /// with them the sockets of addresses that are no longer listened on.
-    ///
-    /// Every socket of an address has a worker, however many there were: connections may wait in its
-    /// queue.
-    ///
-    /// # Errors
-    /// An address cannot be had.
     pub fn take_over(
         count: usize,
         addresses: &[SocketAddr],
         handed: Vec<(SocketAddr, OwnedFd)>,
+        held: &[SocketAddr],
     ) -> Result<(Self, Vec<OwnedFd>), ListenError> {
         let is_wanted = |(address, _): &(SocketAddr, OwnedFd)| addresses.contains(address);
         let (handed, rest): (Vec<_>, Vec<_>) = handed.into_iter().partition(is_wanted);
-        let fresh: Vec<SocketAddr> = addresses
+        let is_held = |address: &SocketAddr| held.iter().any(|held| overlap(held, address));
+        let strange: Vec<SocketAddr> = addresses
             .iter()
             .copied()
-            .filter(|address| !handed.iter().any(|(handed, _)| handed == address))
+            .filter(|address| !is_held(address))
             .collect();
-        patiently(limits::LISTEN_WAIT, || refuse_taken(&fresh))?;
+        patiently(limits::LISTEN_WAIT, || refuse_taken(&strange))?;
         let mut queues: Vec<Vec<OwnedFd>> = addresses.iter().map(|_| Vec::new()).collect();
         for (address, socket) in handed {
             let place = addresses.iter().position(|one| *one == address);
@@ -88,33 +131,76 @@ impl Listeners {
             for sockets in &mut workers {
                 sockets.push(match queue.next() {
                     Some(socket) => socket,
-                    None => io::bind(*address).map_err(|error| ListenError {
-                        address: *address,
-                        error,
-                    })?,
+                    None => patiently(limits::LISTEN_WAIT, || bind(*address))?,
                 });
             }
             extra.extend(queue);
         }
         // Behind those that are found by their address's place.
-        for (at, socket) in extra.into_iter().enumerate() {
-            if let Some(sockets) = workers.get_mut(at % count.max(1)) {
-                sockets.push(socket);
-            }
-        }
-        let rest = rest.into_iter().map(|(_, socket)| socket).collect();
-        Ok((Self(workers), rest))
+        deal(extra, &mut workers);
+        let mut leaving: Vec<Vec<OwnedFd>> = (0..count).map(|_| Vec::new()).collect();
+        let copies = rest.iter().map(|(address, socket)| {
+            let copy = socket.try_clone();
+            copy.map_err(|error| ListenError::new(*address, error))
+        });
+        let copies = copies.collect::<Result<_, _>>()?;
+        deal(rest.into_iter().map(|(_, socket)| socket), &mut leaving);
+        Ok((Self { workers, leaving }, copies))
+    }
+
+    /// Listens on all of them.
+    ///
+    /// # Errors
+    /// An address has been taken meanwhile.
+    pub fn listen(&self) -> Result<(), ListenError> {
+        self.workers.iter().try_for_each(|sockets| listen(sockets))
     }
 
     /// The sockets of each worker, in the order of the addresses. Behind them may be further ones that
     /// were taken over.
     #[must_use]
     pub fn of_workers(&self) -> &[Vec<OwnedFd>] {
-        &self.0
+        &self.workers
     }
 
-    pub(crate) fn into_workers(self) -> Vec<Vec<OwnedFd>> {
-        self.0
+    pub(crate) fn into_workers(self) -> impl Iterator<Item = Sockets> {
+        let pairs = self.workers.into_iter().zip(self.leaving);
+        pairs.map(|(own, leaving)| Sockets { own, leaving })
+    }
+}
+
+/// Gives sockets to workers in turn.
+fn deal(sockets: impl IntoIterator<Item = OwnedFd>, workers: &mut [Vec<OwnedFd>]) {
+    let count = workers.len().max(1);
+    for (at, socket) in sockets.into_iter().enumerate() {
+        if let Some(sockets) = workers.get_mut(at % count) {
+            sockets.push(socket);
+        }
+    }
+}
+
+/// Listens on each of these.
+pub(crate) fn listen(sockets: &[OwnedFd]) -> Result<(), ListenError> {
+    for socket in sockets {
+        io::listen(socket).map_err(|error| ListenError::new(local_address(socket), error))?;
+    }
+    Ok(())
+}
+
+fn local_address(socket: &OwnedFd) -> SocketAddr {
+    let local = socket2::SockRef::from(socket).local_addr();
+    let local = local.ok().and_then(|address| address.as_socket());
+    local.unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
+}
+
+/// Has new connections go to who listens at other addresses, or be refused, while those in the queues of
+/// these sockets can be accepted. To be [`close`]d after [`limits::LEAVING_WAIT`].
+pub fn hide(sockets: &[OwnedFd]) {
+    for socket in sockets {
+        if let Err(error) = io::hide(socket) {
+            tracing::debug!(%error, "a socket that is not listened on any more is closed at once");
+            close(std::slice::from_ref(socket));
+        }
     }
 }
 
@@ -127,7 +213,7 @@ pub fn close(sockets: &[OwnedFd]) {
 }
 
 /// Copies of a worker's sockets, for another process: with the address of each.
-pub(super) fn copies(
+pub(crate) fn copies(
     sockets: &[OwnedFd],
     addresses: &[SocketAddr],
 ) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>> {
@@ -170,17 +256,8 @@ pub(super) fn patiently<T>(
     }
 }
 
-fn bind(count: usize, addresses: &[SocketAddr]) -> Result<Vec<Vec<OwnedFd>>, ListenError> {
-    refuse_taken(addresses)?;
-    let bind = |address: &SocketAddr| {
-        io::bind(*address).map_err(|error| ListenError {
-            address: *address,
-            error,
-        })
-    };
-    (0..count)
-        .map(|_| addresses.iter().map(bind).collect())
-        .collect()
+fn bind(address: SocketAddr) -> Result<OwnedFd, ListenError> {
+    io::bind(address).map_err(|error| ListenError::new(address, error))
 }
 
 /// SO_REUSEPORT would let us share an address with a stranger of our own user, and half of the
@@ -199,10 +276,7 @@ pub(super) fn refuse_taken(addresses: &[SocketAddr]) -> Result<(), ListenError> 
             socket.set_reuse_address(true)?;
             socket.bind(&(*address).into())
         });
-        alone.map_err(|error| ListenError {
-            address: *address,
-            error,
-        })?;
+        alone.map_err(|error| ListenError::new(*address, error))?;
     }
     Ok(())
 }

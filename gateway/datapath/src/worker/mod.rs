@@ -31,7 +31,10 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use handover::Inboxes;
 use handover::Route;
-pub use listen::{ListenError, Listeners, close as close_listeners};
+pub use listen::{
+    ListenError, Listeners, close as close_listeners, hide as hide_listeners, overlap,
+};
+pub(crate) use listen::{Sockets, copies, listen};
 
 use crate::clock;
 use crate::connection::{self, Arrival, Local, Shared, Stop};
@@ -137,7 +140,6 @@ impl Workers {
     ) -> Self {
         let handles = listeners
             .into_workers()
-            .into_iter()
             .enumerate()
             .map(|(index, sockets)| start_thread(index, shared.clone(), placement.clone(), sockets))
             .collect();
@@ -198,6 +200,19 @@ impl Workers {
         }
     }
 
+    /// Listens on all sockets: clients come from now on, and the kernel may steer to every worker.
+    pub fn listen(&self) {
+        for (index, worker) in self.handles.iter().enumerate() {
+            let Some(sockets) = worker.sockets.upgrade() else {
+                continue;
+            };
+            if let Err(error) = listen(&sockets) {
+                tracing::error!(worker = index, %error, "a worker does not listen there");
+            }
+            self.controller.listening(index, &sockets);
+        }
+    }
+
     /// Has all workers take connections.
     pub fn accept(&self) {
         self.tell(|| Message::Accept);
@@ -229,7 +244,7 @@ impl Workers {
         let mut all = Vec::new();
         for worker in &self.handles {
             if let Some(sockets) = worker.sockets.upgrade() {
-                all.extend(listen::copies(&sockets, addresses)?);
+                all.extend(copies(&sockets, addresses)?);
             }
         }
         Ok(all)
@@ -297,17 +312,20 @@ fn start_thread(
     index: usize,
     shared: Arc<Shared>,
     placement: Arc<Placement>,
-    sockets: Vec<OwnedFd>,
+    Sockets { own, mut leaving }: Sockets,
 ) -> Handle {
     let (mailbox, mut messages) = mpsc::unbounded_channel();
-    let sockets = Arc::new(sockets);
+    let sockets = Arc::new(own);
     let known = Arc::downgrade(&sockets);
     let body = move || {
         pin_to(index);
         let mut phase = Phase::Prepared;
         loop {
             let common = (shared.clone(), placement.clone());
-            let run = || io::run(run(index, common, &sockets, &mut messages, &mut phase));
+            // A worker that starts over is not there for them: they are closed in a moment.
+            let leaving = std::mem::take(&mut leaving);
+            let sockets = (sockets.as_slice(), leaving);
+            let run = || io::run(run(index, common, sockets, &mut messages, &mut phase));
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(()) => break,
                 Err(_) => tracing::error!(worker = index, "the worker panicked and starts over"),
@@ -342,7 +360,7 @@ enum Phase {
 async fn run(
     index: usize,
     (shared, placement): (Arc<Shared>, Arc<Placement>),
-    sockets: &[OwnedFd],
+    (sockets, leaving): (&[OwnedFd], Vec<OwnedFd>),
     messages: &mut mpsc::UnboundedReceiver<Message>,
     phase: &mut Phase,
 ) {
@@ -367,9 +385,11 @@ async fn run(
             Err(error) => tracing::error!(worker = index, %error, "a listener is lost"),
         }
     }
-    let accept_all = || {
-        for listener in &listeners {
-            tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
+    let mut leaving: Vec<Listener> = leaving.into_iter().map(Listener::new).collect();
+    let mut accept_all = || {
+        let leaving = leaving.drain(..).map(Rc::new);
+        for listener in listeners.iter().cloned().chain(leaving) {
+            tokio::task::spawn_local(accept(worker.clone(), listener));
         }
     };
     match phase {

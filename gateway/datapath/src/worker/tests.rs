@@ -26,6 +26,12 @@ fn workers_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Worke
 
 /// The same, with room for so many connections in each worker's inbox.
 fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usize) -> Workers {
+    workers_on(Listeners::bind(count, addresses).unwrap(), table, room)
+}
+
+/// The same on these sockets.
+fn workers_on(listeners: Listeners, table: Ownership, room: usize) -> Workers {
+    let count = listeners.of_workers().len();
     let owned = Arc::new(Owned::default());
     owned.publish(table);
     let mut config = Config::default();
@@ -49,7 +55,6 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
         placed: PlacedMap::default(),
         inboxes: Inboxes::with_room(count, room).unwrap(),
     });
-    let listeners = Listeners::bind(count, addresses).unwrap();
     let config = Config {
         steer_mode: config::SteerMode::Off,
         admin_socket: "/nonexistent/admin.sock".into(),
@@ -77,7 +82,10 @@ fn collect(workers: &Workers) -> Vec<WorkerStats> {
 
 /// Speaks plain HTTP, which is answered in clear: a client that gets the answer was served.
 fn is_served(address: SocketAddr) -> bool {
-    let mut stream = TcpStream::connect(address).unwrap();
+    answers(&mut TcpStream::connect(address).unwrap())
+}
+
+fn answers(stream: &mut TcpStream) -> bool {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
@@ -171,9 +179,80 @@ fn a_taken_address_is_named() {
     let address = taken.local_addr().unwrap();
     let error = refuse_taken(&[address]).unwrap_err().to_string();
     assert!(
-        error.contains(&address.to_string()) && error.contains("another process"),
+        error.contains(&address.to_string()) && error.contains("another process has it"),
         "{error}"
     );
+}
+
+#[test]
+fn whose_sockets_were_handed_over_is_no_stranger() {
+    let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+    for (one, other, wanted) in [
+        ("0.0.0.0:1", "127.0.0.1:1", true),
+        ("127.0.0.1:1", "0.0.0.0:1", true),
+        ("127.0.0.1:1", "127.0.0.1:1", true),
+        ("127.0.0.1:1", "127.0.0.2:1", false),
+        ("0.0.0.0:1", "127.0.0.1:2", false),
+        ("[::]:1", "[::1]:1", true),
+        ("[::]:1", "127.0.0.1:1", false),
+    ] {
+        assert_eq!(overlap(&parse(one), &parse(other)), wanted, "{one} {other}");
+    }
+    // A stranger's socket is refused all the same, wherever it is.
+    let [one, other] = ["127.0.0.1", "127.0.0.2"].map(free_address);
+    let all = SocketAddr::from(([0, 0, 0, 0], one.port()));
+    let taken = |addresses: &[SocketAddr]| {
+        let socket = io::bind(one).unwrap();
+        io::listen(&socket).unwrap();
+        Listeners::take_over(1, addresses, vec![(one, socket)], &[one]).map(|_| ())
+    };
+    taken(&[all]).unwrap();
+    let stranger = std::net::TcpListener::bind(other).unwrap();
+    assert!(taken(&[one, other]).is_err());
+    drop(stranger);
+    let _stranger = std::net::TcpListener::bind(("127.0.0.2", one.port())).unwrap();
+    let error = taken(&[all]).unwrap_err().to_string();
+    assert!(error.contains("another process has it"), "{error}");
+}
+
+#[test]
+fn who_waits_at_an_address_that_is_left_is_served() {
+    if let Err(error) = io::probe() {
+        println!("skipped: needs io_uring: {error}");
+        return;
+    }
+    let address = free_address("127.0.0.1");
+    let all = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    for (before, after) in [(all, address), (address, all)] {
+        let handed = (0..3).map(|_| {
+            let socket = io::bind(before).unwrap();
+            io::listen(&socket).unwrap();
+            (before, socket)
+        });
+        let handed = handed.collect();
+        let waiting: Vec<TcpStream> = (0..20)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let (listeners, leaving) = Listeners::take_over(2, &[after], handed, &[before]).unwrap();
+        assert_eq!(leaving.len(), 3);
+        // Nothing new has these before they are to have it.
+        let all_of = || listeners.of_workers().iter().flatten();
+        assert!(all_of().all(|socket| !io::listens(socket)));
+        listeners.listen().unwrap();
+        hide_listeners(&leaving);
+        let workers = workers_on(listeners, Ownership::default(), 8);
+        for mut stream in waiting {
+            assert!(answers(&mut stream), "it waited");
+        }
+        assert!(is_served(address), "and so is who comes now");
+        close_listeners(&leaving);
+        drop(leaving);
+        // Nobody keeps the address from others.
+        workers.drain();
+        wait_for("the end", || workers.has_ended());
+        drop(workers);
+        wait_for("the address", || refuse_taken(&[before]).is_ok());
+    }
 }
 
 #[test]

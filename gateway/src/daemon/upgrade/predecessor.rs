@@ -281,9 +281,7 @@ fn unpacked(
         admin_socket: admin_socket
             .filter(|(path, _)| *path == config.admin_socket)
             .map(|(_, socket)| socket),
-        admin_listen: admin_listen
-            .filter(|(address, _)| Some(*address) == config.admin_listen)
-            .map(|(_, socket)| socket),
+        admin_listen,
         former,
         tickets,
         steering,
