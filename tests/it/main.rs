@@ -16,6 +16,7 @@ mod behind;
 mod bounds;
 mod cli;
 mod dashboard;
+mod dead_names;
 mod denied;
 mod doctor;
 mod documents;

@@ -7,10 +7,12 @@
 //! | `health` | when addresses of origins are checked, and what is told of them |
 //! | `http` | one bounded request to a server |
 //! | `lists` | when each revocation list is fetched, and the outcome |
+//! | `lookups` | how the system is asked what a name means, and how much at once |
 //! | `names` | what names of origins mean, and when they are looked up |
 //! | `ocsp` | the OCSP client: how many questions at once, and what becomes of answers |
 //! | `places` | how much is asked at once, by zones |
 //! | `staples` | OCSP answers about the gateway's own server certificates, and when they are renewed |
+//! | `turns` | whose name is looked up next |
 //!
 //! Which servers to ask is set by the administrator ([`control::SourceUrl`]); those that server
 //! certificates name are bound by [`snapshot::http::reach`]. Whether a list or an answer is to be
@@ -22,10 +24,12 @@ mod health;
 mod http;
 pub mod limits;
 mod lists;
+mod lookups;
 mod names;
 mod ocsp;
 mod places;
 mod staples;
+mod turns;
 
 pub use self::acme::{AcmeClient, AcmeCounts, AcmeSettings, AcmeState, AcmeStatus};
 pub use self::health::HealthChecker;

@@ -70,16 +70,23 @@ pub const NAME_MEMORY: Duration = Duration::from_secs(60);
 pub const NAMES_CHANGE_EVERY: Duration = Duration::from_secs(2);
 /// See [`NAMES_CHANGE_EVERY`].
 pub const NAME_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// Threads that look names up, at the most: those that all zones share, and as many again for what is a zone's
-/// own. Nothing else waits for them.
-pub const NAMES_THREADS: usize = 2 * NAMES_AT_ONCE;
-/// Names that are looked up at the same time, beside those of a zone's own. Further ones wait.
-pub const NAMES_AT_ONCE: usize = 64;
-/// Those of one zone among them, and those that are its own whatever others do: a tenant may have named
-/// what no server answers for.
-pub const NAMES_AT_ONCE_OF_ZONE: usize = 8;
-/// See [`NAMES_AT_ONCE_OF_ZONE`].
-pub const NAMES_OWN_OF_ZONE: usize = 1;
+/// Threads that look names of origins up, at the most: so many names are looked up at the same time, and further
+/// ones wait for their turns. A thread costs some tens of kilobytes while there is something to do, and nothing
+/// else waits for it.
+pub const NAMES_THREADS: usize = 128 + NAMES_KEPT_BACK;
+/// Those of them that are for zones of which nothing is looked up: however many zones have named what no
+/// server answers for, others find one.
+pub const NAMES_KEPT_BACK: usize = 64;
+/// How long the first look-up of a name may take before requests wait for it no more, and are told that nobody has
+/// answered: the system asks a server for five seconds, and most have three at the most. Once there is an
+/// answer nobody waits.
+pub const NAME_PATIENCE: Duration = Duration::from_secs(15);
+/// How long what a name meant is known after nothing names it any more: requests that are under way may still
+/// go there.
+pub const NAME_KEPT: Duration = Duration::from_secs(60);
+/// Zones of those that have a name that are remembered, one of which pays for looking it up: a name that so many
+/// have belongs to the operator.
+pub const NAME_ZONES_MAX: usize = 64;
 /// Addresses of one name that are kept; an origin has no more.
 pub const NAME_ADDRESSES_MAX: usize = snapshot::limits::ADDRESSES_MAX;
 /// How often hosts are looked through for certificates that ACME is to bring: an order may begin this

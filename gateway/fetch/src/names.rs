@@ -1,50 +1,67 @@
 //! Names of origins: what addresses they mean, asked again and again.
 //!
-//! Owns when a name is looked up, and what is told of those that mean something else or cannot be found.
-//! The system's resolver is asked, so that `/etc/hosts`, search domains and what else the system knows
+//! Owns when a name is looked up, and what is told of those that mean something else or cannot be found. No
+//! request and no health check looks one up: they ask for what was found here ([`snapshot::names`]), and wait
+//! only where a name was never answered for. The system's resolver is asked, so that `/etc/hosts`, search domains and what else the system knows
 //! count; it says nothing of how long an answer is good, so that it is asked in short intervals. What
 //! was found last stays when nothing is found. What an origin makes of its addresses, and which of them a
 //! tenant may reach, is `control`'s ([`Control::set_names`]).
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::{IpAddr, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::chance;
-use super::places::Places;
+use super::lookups::Threads;
+use super::turns::{Turn, Turns};
 use crate::limits::{
-    NAME_ADDRESSES_MAX, NAME_INTERVAL, NAME_MEMORY, NAME_RETRY, NAME_TOLD_EVERY, NAMES_AT_ONCE,
-    NAMES_AT_ONCE_OF_ZONE, NAMES_CHANGE_EVERY, NAMES_LOOK, NAMES_OWN_OF_ZONE, NAMES_THREADS,
+    NAME_ADDRESSES_MAX, NAME_INTERVAL, NAME_KEPT, NAME_MEMORY, NAME_PATIENCE, NAME_RETRY,
+    NAME_TOLD_EVERY, NAME_ZONES_MAX, NAMES_CHANGE_EVERY, NAMES_KEPT_BACK, NAMES_LOOK,
+    NAMES_THREADS,
 };
 use control::{Control, Names};
-use snapshot::Published;
 use snapshot::http::origin::Origin;
+use snapshot::names::{Meaning, NameTable};
+use snapshot::{Published, Snapshot};
 
 /// Looks names of origins up.
 pub struct NameWatch {
     control: Arc<Control>,
     published: Arc<Published>,
-    known: Mutex<HashMap<Box<str>, Known>>,
-    at_once: Places,
+    state: Mutex<State>,
     threads: Threads,
+}
+
+/// What is known, and what is to be found out.
+struct State {
+    known: HashMap<Box<str>, Known>,
+    turns: Turns,
+    /// The edition of the snapshot that names were read from.
+    read: Option<u64>,
 }
 
 /// What is known of one name.
 #[derive(Debug, Default)]
 struct Known {
-    /// The zone that names it: what looking it up takes is charged to that.
-    zone: Box<str>,
+    /// The zones that name it, one of which pays for looking it up.
+    zones: Vec<Box<str>>,
+    /// It is an origin's, and not a rule's alone.
+    is_origins: bool,
+    /// Since when nothing names it any more.
+    gone: Option<Instant>,
     /// `None`: at once.
     due: Option<Instant>,
-    under_way: bool,
+    /// Since when it waits for its turn, or is looked up.
+    under_way: Option<Instant>,
     /// What it means; nothing as long as nothing was found.
     addresses: Vec<IpAddr>,
+    /// The same for who connects.
+    meaning: Arc<Meaning>,
     /// When an answer had each address last, for [`NAME_MEMORY`].
     seen: HashMap<IpAddr, Instant>,
     /// An address that was away has come back: answers have a part of them only.
@@ -53,8 +70,6 @@ struct Known {
     told: Option<Instant>,
     /// Why nothing was found the last time.
     error: Option<String>,
-    /// The round in which it was seen last.
-    round: u64,
 }
 
 impl Known {
@@ -73,6 +88,115 @@ impl Known {
         others.sort();
         in_order(found.iter().copied().chain(others).collect()).unwrap_or(found)
     }
+
+    /// A zone's origin has it, or (`is_rules`) a rule of a zone.
+    fn is_named_by(&mut self, zone: &str, is_rules: bool) {
+        self.gone = None;
+        self.is_origins |= !is_rules;
+        if self.zones.len() < NAME_ZONES_MAX && !self.zones.iter().any(|one| **one == *zone) {
+            self.zones.push(zone.into());
+        }
+    }
+
+    /// It was not found.
+    fn fails(&mut self, name: &str, error: &str) {
+        if self.error.is_none() {
+            tracing::warn!(name, error, kept = ?self.addresses, "the name of an origin cannot be found");
+        }
+        self.error = Some(error.to_owned());
+        self.meaning.unfound(error);
+    }
+
+    /// It means these, as a server has just answered.
+    fn means(&mut self, name: &str, found: Vec<IpAddr>, now: Instant) {
+        if self.error.take().is_some() {
+            tracing::info!(name, "the name of an origin is found again");
+        }
+        let addresses = self.with(found, now);
+        if self.addresses == addresses {
+            return;
+        }
+        let is_due = self.told.is_none_or(|at| now >= at + NAME_TOLD_EVERY);
+        if !self.addresses.is_empty() && is_due {
+            self.told = Some(now);
+            tracing::info!(
+                name, before = ?self.addresses, now = ?addresses,
+                "the name of an origin means other addresses"
+            );
+        }
+        self.meaning.found(&addresses);
+        self.addresses = addresses;
+    }
+}
+
+impl State {
+    /// Reads which names there are, when the snapshot is another one.
+    fn read(&mut self, snapshot: &Snapshot, now: Instant) {
+        if self.read == Some(snapshot.edition) {
+            return;
+        }
+        self.read = Some(snapshot.edition);
+        for known in self.known.values_mut() {
+            known.zones.clear();
+            known.is_origins = false;
+            known.gone = known.gone.or(Some(now));
+        }
+        for group in &snapshot.origins {
+            for address in group.addresses.iter().filter(|one| one.origin.is_named()) {
+                let name = address.origin.host.to_ascii_lowercase();
+                let known = self.known.entry(name.into()).or_default();
+                known.is_named_by(&group.zone, false);
+            }
+        }
+        for one in &snapshot.elsewhere {
+            let known = self.known.entry(one.name.clone()).or_default();
+            known.is_named_by(&one.zone, true);
+        }
+    }
+
+    /// Has those wait for their turns that are to be looked up now.
+    fn enqueue(&mut self, now: Instant) {
+        let mut of_several = Vec::new();
+        for (name, known) in &mut self.known {
+            if let Some(since) = known.under_way {
+                let is_first = known.addresses.is_empty() && known.error.is_none();
+                if is_first && now >= since + NAME_PATIENCE {
+                    let seconds = NAME_PATIENCE.as_secs();
+                    known.fails(name, &format!("nobody has answered within {seconds} s"));
+                }
+                continue;
+            }
+            if known.gone.is_some() || known.due.is_some_and(|due| due > now) {
+                continue;
+            }
+            known.under_way = Some(now);
+            match known.zones.as_slice() {
+                one @ [_] => self.turns.wait(name, one, known.error.is_some()),
+                _ => of_several.push(name.clone()),
+            }
+        }
+        // When it is known what each zone waits for.
+        for name in of_several {
+            if let Some(known) = self.known.get(&name) {
+                self.turns.wait(&name, &known.zones, known.error.is_some());
+            }
+        }
+        self.known.retain(|_, known| {
+            known.under_way.is_some() || known.gone.is_none_or(|at| now < at + NAME_KEPT)
+        });
+    }
+
+    /// What who connects may ask for.
+    fn table(&self) -> NameTable {
+        let all = self.known.iter();
+        all.map(|(name, known)| (name.clone(), known.meaning.clone()))
+            .collect()
+    }
+
+    /// Those that the configuration names.
+    fn named(&self) -> impl Iterator<Item = (&Box<str>, &Known)> {
+        self.known.iter().filter(|(_, known)| known.gone.is_none())
+    }
 }
 
 /// How a name is.
@@ -90,35 +214,60 @@ impl NameWatch {
     /// One that has asked nothing yet.
     #[must_use]
     pub fn new(control: Arc<Control>, published: Arc<Published>) -> Arc<Self> {
+        let state = State {
+            known: HashMap::new(),
+            turns: Turns::new(NAMES_THREADS, NAMES_KEPT_BACK),
+            read: None,
+        };
         Arc::new(Self {
             control,
             published,
-            known: Mutex::default(),
-            at_once: Places::new(NAMES_AT_ONCE, NAMES_OWN_OF_ZONE, NAMES_AT_ONCE_OF_ZONE),
-            threads: Threads::default(),
+            state: Mutex::new(state),
+            threads: Threads::new(NAMES_THREADS),
         })
     }
 
     /// Looks names up until it is dropped.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.clone().watch(), self.tell());
+    }
+
+    /// Looks names up, and tells those who connect.
+    async fn watch(self: Arc<Self>) {
         let mut look = tokio::time::interval(NAMES_LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookups = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = look.tick() => self.look(Instant::now()),
+                () = self.published.names().rung() => {
+                    // It may have been configured just now; who asks for what was never there waits.
+                    if self.lock().read != Some(self.published.load().edition) {
+                        self.look(Instant::now());
+                    }
+                }
+                Some(_) = lookups.join_next() => while lookups.try_join_next().is_some() {},
+            }
+            let turns = self.lock().turns.next();
+            for Turn { zone, name } in turns {
+                let this = self.clone();
+                lookups.spawn(async move {
+                    let found = this.threads.look_up(&name).await.and_then(in_order);
+                    this.note(&name, &zone, found, Instant::now());
+                });
+            }
+        }
+    }
+
+    /// Tells the control plane what names of origins mean, which makes them addresses that are balanced over.
+    async fn tell(&self) {
+        let mut look = tokio::time::interval(NAMES_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = Names::default();
         let mut next = Instant::now();
         let mut complained = false;
-        for round in 1_u64.. {
+        loop {
             look.tick().await;
-            while lookups.try_join_next().is_some() {}
-            for (name, zone) in self.due(round, Instant::now()) {
-                let this = self.clone();
-                lookups.spawn(async move {
-                    let found = this.at_once.run(&zone, this.threads.look_up(&name)).await;
-                    if let Some(found) = found {
-                        this.note(&name, found, Instant::now());
-                    }
-                });
-            }
             let names = self.names();
             if names == told || Instant::now() < next {
                 continue;
@@ -144,15 +293,16 @@ impl NameWatch {
     /// Why the name of an address was not found the last time.
     #[must_use]
     pub fn error(&self, origin: &Origin) -> Option<String> {
-        let known = self.lock();
-        known.get(&*origin.host.to_ascii_lowercase())?.error.clone()
+        let state = self.lock();
+        let known = state.known.get(&*origin.host.to_ascii_lowercase())?;
+        known.error.clone()
     }
 
     /// How every name of an origin is, in their order.
     #[must_use]
     pub fn status(&self) -> Vec<NameStatus> {
-        let known = self.lock();
-        let all = known.iter().map(|(name, known)| NameStatus {
+        let state = self.lock();
+        let all = state.named().map(|(name, known)| NameStatus {
             name: name.clone(),
             addresses: known.addresses.clone(),
             error: known.error.clone(),
@@ -162,35 +312,25 @@ impl NameWatch {
         all
     }
 
-    /// Names that are to be looked up now, with their zones.
-    fn due(&self, round: u64, now: Instant) -> Vec<(Box<str>, Box<str>)> {
+    /// Finds what there is, and what is due.
+    fn look(&self, now: Instant) {
         let snapshot = self.published.load();
-        let mut known = self.lock();
-        let mut due = Vec::new();
-        for group in &snapshot.origins {
-            for address in group.addresses.iter().filter(|one| one.origin.is_named()) {
-                let name: Box<str> = address.origin.host.to_ascii_lowercase().into();
-                let one = known.entry(name.clone()).or_default();
-                if one.round == round {
-                    continue;
-                }
-                one.round = round;
-                one.zone.clone_from(&group.zone);
-                if !one.under_way && one.due.is_none_or(|due| due <= now) {
-                    one.under_way = true;
-                    due.push((name, group.zone.clone()));
-                }
-            }
+        let mut state = self.lock();
+        let before = state.known.len();
+        state.read(&snapshot, now);
+        let is_more = state.known.len() > before;
+        let between = state.known.len();
+        state.enqueue(now);
+        if is_more || state.known.len() < between {
+            self.published.names().set(state.table());
         }
-        known.retain(|_, one| one.round == round || one.under_way);
-        self.at_once.sweep();
-        due
     }
 
-    /// What all names mean that something was found for.
+    /// What all names of origins mean that something was found for.
     fn names(&self) -> Names {
-        let known = self.lock();
-        let found = known.iter().filter(|(_, one)| !one.addresses.is_empty());
+        let state = self.lock();
+        let found = state.named();
+        let found = found.filter(|(_, one)| one.is_origins && !one.addresses.is_empty());
         Names(
             found
                 .map(|(name, one)| (name.clone(), one.addresses.clone()))
@@ -198,86 +338,30 @@ impl NameWatch {
         )
     }
 
-    fn note(&self, name: &str, found: std::io::Result<Vec<IpAddr>>, now: Instant) {
-        let mut known = self.lock();
-        let Some(known) = known.get_mut(name) else {
+    fn note(&self, name: &str, zone: &str, found: std::io::Result<Vec<IpAddr>>, now: Instant) {
+        let mut state = self.lock();
+        state.turns.over(zone);
+        let Some(known) = state.known.get_mut(name) else {
             return;
         };
-        known.under_way = false;
+        known.under_way = None;
+        // Not all at once for ever, because they began so.
+        let jitter = 1.0 - 0.2 * chance();
         match found {
             Ok(addresses) => {
-                // Not all at once for ever, because they began so.
-                known.due = Some(now + NAME_INTERVAL.mul_f64(1.0 - 0.2 * chance()));
-                if known.error.take().is_some() {
-                    tracing::info!(name, "the name of an origin is found again");
-                }
-                let addresses = known.with(addresses, now);
-                if known.addresses != addresses {
-                    let is_due = known.told.is_none_or(|at| now >= at + NAME_TOLD_EVERY);
-                    if !known.addresses.is_empty() && is_due {
-                        known.told = Some(now);
-                        tracing::info!(
-                            name, before = ?known.addresses, now = ?addresses,
-                            "the name of an origin means other addresses"
-                        );
-                    }
-                    known.addresses = addresses;
-                }
+                known.due = Some(now + NAME_INTERVAL.mul_f64(jitter));
+                known.means(name, addresses, now);
             }
             Err(error) => {
-                known.due = Some(now + NAME_RETRY.mul_f64(1.0 - 0.2 * chance()));
-                if known.error.is_none() {
-                    tracing::warn!(name, %error, kept = ?known.addresses, "the name of an origin cannot be found");
-                }
-                known.error = Some(error.to_string());
+                known.due = Some(now + NAME_RETRY.mul_f64(jitter));
+                known.fails(name, &error.to_string());
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Known>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves a name that is not looked up again until the next start, at most.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Threads that ask the system and nothing else, made when they are wanted: those of names that no server
-/// answers for hang for half a minute, and changes, files and the disk would wait for them.
-#[derive(Debug, Default)]
-struct Threads(OnceLock<Runtime>);
-
-impl Threads {
-    /// Asks the system. No time bounds it: the thread that asks would still be taken.
-    async fn look_up(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
-        let name = name.to_owned();
-        let asking = self.get()?.spawn_blocking(move || {
-            let found = (name.as_str(), 0).to_socket_addrs()?;
-            in_order(found.map(|address| address.ip()).collect())
-        });
-        asking.await.map_err(std::io::Error::other)?
-    }
-
-    fn get(&self) -> std::io::Result<&Runtime> {
-        if let Some(made) = self.0.get() {
-            return Ok(made);
-        }
-        // It is never driven: all that there is of it is its threads.
-        let made = tokio::runtime::Builder::new_current_thread()
-            .thread_name("names")
-            .max_blocking_threads(NAMES_THREADS)
-            .build()?;
-        if let Err(second) = self.0.set(made) {
-            second.shutdown_background();
-        }
-        self.0.get().ok_or_else(|| ErrorKind::Other.into())
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(made) = self.0.take() {
-            // Nobody waits for those that hang.
-            made.shutdown_background();
-        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -333,26 +417,6 @@ mod tests {
             let all = at(&mut turns, 90 + u64::from(round), &[100 + round]);
             assert!(all.len() <= NAME_ADDRESSES_MAX, "{all:?}");
         }
-    }
-
-    #[test]
-    fn names_are_asked_for_on_threads_of_their_own() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .max_blocking_threads(1)
-            .build()
-            .unwrap();
-        let (held, holding) = std::sync::mpsc::channel::<()>();
-        runtime.block_on(async {
-            // Whatever else is waited for, of which there is too much.
-            let busy = tokio::task::spawn_blocking(move || holding.recv().is_ok());
-            let threads = Threads::default();
-            let found = threads.look_up("localhost");
-            let found = tokio::time::timeout(Duration::from_secs(30), found).await;
-            assert!(!found.unwrap().unwrap().is_empty());
-            drop(held);
-            assert!(!busy.await.unwrap(), "it was there all the while");
-        });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::challenges::Challenges;
+use crate::names::NameBook;
 use crate::origins::OriginGroup;
 use crate::phases::Phases;
 use rules::{ConnectionFacts, Program};
@@ -90,6 +91,15 @@ impl fmt::Debug for Host {
     }
 }
 
+/// A name that a zone's origin rules send requests to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The zone's id.
+    pub zone: Box<str>,
+    /// The name, in lower case.
+    pub name: Box<str>,
+}
+
 /// Everything the data path needs.
 ///
 /// ```
@@ -114,6 +124,8 @@ pub struct Snapshot {
     pub hosts: Vec<Arc<Host>>,
     /// The origins that hosts and their origin rules send requests to, each once, by their labels.
     pub origins: Vec<Arc<OriginGroup>>,
+    /// Names that origin rules send requests to and that are no hosts' of theirs.
+    pub elsewhere: Vec<Elsewhere>,
     /// Answers handshakes that name no host; without it they are refused.
     pub default_host: Option<Arc<Host>>,
     /// What ACME servers are shown that check names.
@@ -141,6 +153,28 @@ fn origins(hosts: &[Host]) -> Vec<Arc<OriginGroup>> {
     let mut origins: Vec<_> = found.into_values().collect();
     origins.sort_by(|a, b| (&a.label, a.state.id).cmp(&(&b.label, b.state.id)));
     origins
+}
+
+/// Where the origin rules of these hosts' zones send requests by a name, each zone's once.
+fn elsewhere(hosts: &[Host]) -> Vec<Elsewhere> {
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for host in hosts {
+        let Some((routes, named)) = &host.phases.routes else {
+            continue;
+        };
+        if !seen.insert(Arc::as_ptr(routes)) {
+            continue;
+        }
+        let mut names: Vec<&str> = routes.names(named).collect();
+        names.sort_unstable();
+        names.dedup();
+        found.extend(names.into_iter().map(|name| Elsewhere {
+            zone: host.zone_id.clone(),
+            name: name.into(),
+        }));
+    }
+    found
 }
 
 /// Two hosts of one name, which would make one of them unreachable.
@@ -173,6 +207,7 @@ impl Snapshot {
         }
         snapshot.policies = policies.finish();
         snapshot.origins = origins(&hosts);
+        snapshot.elsewhere = elsewhere(&hosts);
         for (index, mut host) in hosts.into_iter().enumerate() {
             host.index = index;
             let host = Arc::new(host);
@@ -254,6 +289,8 @@ impl Endpoints for Snapshot {
 pub struct Published {
     current: ArcSwap<Snapshot>,
     editions: AtomicU64,
+    /// What names of origins mean: as who looks them up has heard last.
+    names: Arc<NameBook>,
     /// Those who want to hear of a new one. Taken by publishers and by who begins to listen.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Instant>>>,
 }
@@ -271,6 +308,12 @@ impl Published {
         self.current.store(Arc::new(snapshot));
         // A listener that is gone is forgotten.
         self.lock().retain(|listener| listener.send(now).is_ok());
+    }
+
+    /// What names of origins mean, whatever snapshot names them.
+    #[must_use]
+    pub fn names(&self) -> &Arc<NameBook> {
+        &self.names
     }
 
     /// Hears the moment of every publication from now on.

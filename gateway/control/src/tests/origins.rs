@@ -312,7 +312,7 @@ fn names_that_mean_something_else_change_their_origins_and_no_others() {
         );
     }
     assert_eq!(now.state.id, before.0.state.id);
-    // A name that nothing is known of any more is resolved when it is connected to.
+    // A name that nothing is known of any more has no address.
     control.set_names(Names::default()).unwrap();
     assert!(group().addresses[0].origin.addresses.is_empty());
 }

@@ -83,7 +83,7 @@ impl Local {
         Self {
             index,
             recorder: Recorder::new(shared.events.clone(), index),
-            pool: Pool::new(&shared.live.load()),
+            pool: Pool::new(&shared.live.load(), shared.published.names()),
             shared,
             stats: RefCell::new(WorkerStats::new(index)),
             clients: Clients::default(),

@@ -20,6 +20,7 @@ use crate::io::{PlainStream, Socket, TlsStream};
 use crate::limits::CONNECT_TRY_MIN;
 use snapshot::http::origin::Origin;
 use snapshot::http::reach::OutOfReach;
+use snapshot::names::NameBook;
 use tls::{Alpn, Session};
 use vocabulary::request_error::RequestError;
 use vocabulary::settings::OriginProtocol;
@@ -28,7 +29,7 @@ use vocabulary::side::Side;
 /// Why an origin did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
-    /// Its name has no address.
+    /// Its name has no address, or nobody has said yet what it means.
     #[error("the origin's name cannot be resolved: {0}")]
     Resolve(io::Error),
     /// Its addresses are out of a tenant's reach.
@@ -222,11 +223,21 @@ pub(super) struct Connected {
 /// have.
 pub(super) async fn connect(
     origin: &Origin,
+    names: &NameBook,
     http1_only: bool,
     patience: Duration,
 ) -> Result<Connected, OriginError> {
+    let started = clock::now();
+    let resolved: Vec<SocketAddr>;
+    let addresses = if origin.addresses.is_empty() {
+        resolved = resolve(origin, names, patience).await?;
+        &resolved
+    } else {
+        &origin.addresses
+    };
+    let patience = patience.saturating_sub(started.elapsed());
     let attempt = async {
-        let (socket, past) = connect_tcp(origin, patience).await?;
+        let (socket, past) = connect_tcp(origin, addresses, patience).await?;
         let introduction = origin.introduction.as_ref();
         let first = introduction.map_or(&[][..], |one| &one.header);
         let Some(tls) = &origin.tls else {
@@ -277,20 +288,35 @@ pub(super) async fn connect(
     }
 }
 
+/// What the name of an origin means: as it was looked up last, by others and for all. Who asks before there is
+/// any answer waits for the first one.
+async fn resolve(
+    origin: &Origin,
+    names: &NameBook,
+    patience: Duration,
+) -> Result<Vec<SocketAddr>, OriginError> {
+    let asked = names.look_up(&origin.host);
+    let found = match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(why)) => return Err(OriginError::Resolve(io::Error::other(why.to_string()))),
+        Err(_) => {
+            let why = "no name server has answered yet";
+            let late = io::Error::new(io::ErrorKind::TimedOut, why);
+            return Err(OriginError::Resolve(late));
+        }
+    };
+    let places = found.into_iter().map(|ip| SocketAddr::new(ip, origin.port));
+    Ok(places.collect())
+}
+
 /// Connects to one of the addresses. As long as there is another one, each has half of the time that is
 /// left: one that says nothing does not take it all. Whether it is another one than the origin is at.
-async fn connect_tcp(origin: &Origin, patience: Duration) -> Result<(Socket, bool), OriginError> {
+async fn connect_tcp(
+    origin: &Origin,
+    addresses: &[SocketAddr],
+    patience: Duration,
+) -> Result<(Socket, bool), OriginError> {
     let started = clock::now();
-    let resolved: Vec<SocketAddr>;
-    let addresses = if origin.addresses.is_empty() {
-        resolved = tokio::net::lookup_host((&*origin.host, origin.port))
-            .await
-            .map_err(OriginError::Resolve)?
-            .collect();
-        &resolved
-    } else {
-        &origin.addresses
-    };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
     let addresses = origin.within_reach(addresses)?;
     let count = addresses.len();

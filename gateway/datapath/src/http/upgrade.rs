@@ -53,13 +53,14 @@ pub async fn upgrade(
 /// Connects for an upgrade, at another address when one does not take it.
 async fn connect_somewhere(
     destination: &Destination<'_>,
+    pool: &Pool,
     all: Duration,
 ) -> Result<(OriginStream, bool), OriginError> {
     let started = clock::now();
     let left = || all.saturating_sub(started.elapsed());
     loop {
         let share = connect_share(left(), destination);
-        let error = match connect(&destination.origin(), true, share).await {
+        let error = match connect(&destination.origin(), pool.names(), true, share).await {
             Ok(connected) => {
                 destination.goes_past(connected.past, true, clock::now());
                 return Ok((connected.stream, connected.past));
@@ -88,7 +89,7 @@ async fn upgrade_at(
     // What was waited for that is no time of the origin's.
     let time = TimeLeft::from_now_on(patience);
     let started = clock::now();
-    let stream = connect_somewhere(destination, time.for_connecting()?).await?;
+    let stream = connect_somewhere(destination, pool, time.for_connecting()?).await?;
     let connected_in = Some(started.elapsed());
     let started = clock::now();
     let Asking {

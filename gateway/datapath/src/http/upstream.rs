@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -29,6 +30,7 @@ use crate::limits::{
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
+use snapshot::names::NameBook;
 use snapshot::origins::gate::Inside;
 use vocabulary::settings::OriginProtocol;
 
@@ -45,6 +47,8 @@ pub struct Pool {
     yields: Cell<bool>,
     /// Whose turn it is where an origin has several addresses.
     balancer: Balancer,
+    /// What names of origins mean.
+    names: Arc<NameBook>,
     /// Of each origin, how many connections are idle that are one client's each.
     own_idle: RefCell<HashMap<u64, Rc<Cell<usize>>, foldhash::fast::RandomState>>,
 }
@@ -312,10 +316,18 @@ impl Kept {
 impl Pool {
     /// An empty pool with these bounds.
     #[must_use]
-    pub fn new(tunables: &Tunables) -> Rc<Self> {
-        let pool = Self::default();
+    pub fn new(tunables: &Tunables, names: &Arc<NameBook>) -> Rc<Self> {
+        let pool = Self {
+            names: names.clone(),
+            ..Self::default()
+        };
         pool.bounds.set(Bounds::of(tunables));
         Rc::new(pool)
+    }
+
+    /// What names of origins mean.
+    pub(super) fn names(&self) -> &NameBook {
+        &self.names
     }
 
     /// Chooses among the addresses of an origin.
@@ -595,7 +607,7 @@ impl Pool {
             stream,
             http2,
             past,
-        } = connect(origin, false, patience).await?;
+        } = connect(origin, &self.names, false, patience).await?;
         let key = origin.connection_key();
         self.of(key, |kept| {
             kept.speaks_http2 = Some(http2);

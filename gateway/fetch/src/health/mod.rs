@@ -158,9 +158,10 @@ impl HealthChecker {
         let Some(address) = group.addresses.get(place) else {
             return;
         };
+        let names = self.published.names();
         let checked = self
             .at_once
-            .run(&group.zone, probe(&address.origin, &check));
+            .run(&group.zone, probe(&address.origin, &check, names));
         let Some(outcome) = checked.await else {
             // They are never closed.
             return;

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -19,6 +19,7 @@ use crate::limits::HEALTH_ANSWER_BYTES_MAX;
 use snapshot::http::origin::Origin;
 use snapshot::http::proxy_header;
 use snapshot::http::reach::OutOfReach;
+use snapshot::names::NameBook;
 use snapshot::origins::HealthCheck;
 use snapshot::origins::health::Asks;
 use tls::Alpn;
@@ -27,9 +28,12 @@ use vocabulary::settings::OriginProtocol;
 /// Why a check is bad.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
-    /// Its name has no address, or nothing listens there.
+    /// Nothing listens there.
     #[error("it cannot be connected to: {0}")]
     Connect(io::Error),
+    /// Its name has no address.
+    #[error("its name cannot be found: {0}")]
+    Name(Box<str>),
     /// A tenant's origin that may not be connected to.
     #[error(transparent)]
     OutOfReach(#[from] OutOfReach),
@@ -60,13 +64,40 @@ pub(super) enum ProbeError {
 }
 
 /// Checks an address.
-pub(super) async fn probe(origin: &Origin, check: &HealthCheck) -> Result<(), ProbeError> {
-    let checked = tokio::time::timeout(check.timeout, once(origin, check)).await;
+pub(super) async fn probe(
+    origin: &Origin,
+    check: &HealthCheck,
+    names: &NameBook,
+) -> Result<(), ProbeError> {
+    let began = Instant::now();
+    let Ok(addresses) = tokio::time::timeout(check.timeout, meant(origin, names)).await else {
+        return Err(ProbeError::Name("no name server has answered yet".into()));
+    };
+    let addresses = addresses?;
+    let left = check.timeout.saturating_sub(began.elapsed());
+    let checked = tokio::time::timeout(left, once(origin, check, &addresses)).await;
     checked.map_err(|_late| ProbeError::Late(check.timeout))?
 }
 
-async fn once(origin: &Origin, check: &HealthCheck) -> Result<(), ProbeError> {
-    let stream = connect(origin).await?;
+/// The address itself and none that stands in for it: that one's health says nothing of it. Of a name that has
+/// none yet, all that it means, as for the data path. Nobody is asked what that is: who asks hangs for longer
+/// than a check may, and checks come again and again.
+async fn meant(origin: &Origin, names: &NameBook) -> Result<Vec<SocketAddr>, ProbeError> {
+    if let Some(own) = origin.addresses.first() {
+        return Ok(vec![*own]);
+    }
+    let found = names.look_up(&origin.host).await;
+    let found = found.map_err(|why| ProbeError::Name(why.as_ref().into()))?;
+    let places = found.into_iter().map(|ip| SocketAddr::new(ip, origin.port));
+    Ok(places.collect())
+}
+
+async fn once(
+    origin: &Origin,
+    check: &HealthCheck,
+    addresses: &[SocketAddr],
+) -> Result<(), ProbeError> {
+    let stream = connect(origin, addresses).await?;
     let http2 = matches!(check.asks, Asks::Grpc { .. }) || origin.protocol == OriginProtocol::Http2;
     let alpn = if http2 {
         Alpn::Http2
@@ -92,17 +123,7 @@ async fn once(origin: &Origin, check: &HealthCheck) -> Result<(), ProbeError> {
     }
 }
 
-/// Connects to the address itself and to none that stands in for it: that one's health says nothing of it. Of a
-/// name that nothing is known of, every address is tried, as the data path does.
-async fn connect(origin: &Origin) -> Result<TcpStream, ProbeError> {
-    let resolved: Vec<SocketAddr>;
-    let addresses = if origin.addresses.is_empty() {
-        let found = tokio::net::lookup_host((&*origin.host, origin.port)).await;
-        resolved = found.map_err(ProbeError::Connect)?.collect();
-        &resolved
-    } else {
-        origin.addresses.get(..1).unwrap_or_default()
-    };
+async fn connect(origin: &Origin, addresses: &[SocketAddr]) -> Result<TcpStream, ProbeError> {
     let stream = TcpStream::connect(&*origin.within_reach(addresses)?).await;
     let mut stream = stream.map_err(ProbeError::Connect)?;
     if origin.proxy_protocol {
@@ -285,6 +306,17 @@ mod tests {
 
     use super::*;
     use control::OriginSpec;
+    use snapshot::names::Meaning;
+
+    fn tcp(timeout: Duration) -> HealthCheck {
+        HealthCheck {
+            asks: Asks::Tcp,
+            interval: Duration::from_secs(1),
+            timeout,
+            healthy: 1,
+            unhealthy: 1,
+        }
+    }
 
     #[tokio::test]
     async fn an_address_is_not_well_because_another_one_stands_in_for_it() {
@@ -298,23 +330,37 @@ mod tests {
             let other = Some(other.parse().unwrap());
             named[0].at(1, own.parse().unwrap(), other, false)
         };
-        let check = HealthCheck {
-            asks: Asks::Tcp,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(10),
-            healthy: 1,
-            unhealthy: 1,
-        };
+        let check = tcp(Duration::from_secs(10));
+        let names = NameBook::default();
         // Nobody listens at the second one.
         for (own, other, is_well) in [
             ("127.0.0.1", "127.0.0.2", true),
             ("127.0.0.2", "127.0.0.1", false),
         ] {
-            let checked = probe(&at(own, other), &check).await;
+            let checked = probe(&at(own, other), &check, &names).await;
             assert_eq!(checked.is_ok(), is_well, "{own}: {checked:?}");
         }
-        // Where nothing is known of the name.
-        probe(&named[0], &check).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_check_asks_nobody_what_a_name_means() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let spec = OriginSpec {
+            // The system would find it.
+            url: format!("http://localhost:{}", listener.local_addr().unwrap().port()),
+            ..OriginSpec::default()
+        };
+        let named = control::origins(&spec, &Arc::default(), None).unwrap();
+        let (names, meaning) = (NameBook::default(), Arc::<Meaning>::default());
+        names.set([("localhost".into(), meaning.clone())].into());
+        let checked = probe(&named[0], &tcp(Duration::from_millis(10)), &names).await;
+        assert!(matches!(checked, Err(ProbeError::Name(_))), "{checked:?}");
+        let check = tcp(Duration::from_secs(60));
+        meaning.unfound("nobody knows it");
+        let why = probe(&named[0], &check, &names).await.unwrap_err();
+        assert_eq!(why.to_string(), "its name cannot be found: nobody knows it");
+        meaning.found(&["127.0.0.1".parse().unwrap()]);
+        probe(&named[0], &check, &names).await.unwrap();
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub struct Origin {
     pub host: Box<str>,
     /// TCP port to connect to.
     pub port: u16,
-    /// Addresses to try in order; empty when `host` has to be resolved at connect time.
+    /// Addresses to try in order; empty when `host` is to be looked up in
+    /// [`NameBook`](crate::names::NameBook) at connect time.
     pub addresses: Vec<SocketAddr>,
     /// HTTP version to speak.
     pub protocol: OriginProtocol,

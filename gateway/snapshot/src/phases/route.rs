@@ -286,6 +286,13 @@ impl Routes {
         })
     }
 
+    /// Names, and no addresses, that its rules send requests to and that are none of these hosts'.
+    pub fn names<'r>(&'r self, named: &'r NamedOrigins) -> impl Iterator<Item = &'r str> {
+        let is_elsewhere =
+            |host: &&str| !named.hosts.contains_key(*host) && host.parse::<IpAddr>().is_err();
+        self.hosts().filter(is_elsewhere)
+    }
+
     /// Names of origins that they send requests to.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         self.to.iter().filter_map(|to| match to {
@@ -452,6 +459,26 @@ mod tests {
             let found = found.map(|(url, header, same)| (&**url, header.as_deref(), *same));
             assert_eq!(found, expected, "{rules:?}");
         }
+    }
+
+    #[test]
+    fn names_that_rules_lead_to_are_those_that_have_to_be_looked_up() {
+        let to = |host: &str| ("true", json!({ "origin": { "host": host } }));
+        let host = Arc::new(OriginGroup::single(Arc::new(plain("own.test", 80))));
+        let named = NamedOrigins {
+            hosts: [("api.example.test".into(), host)].into(),
+            origins: HashMap::new(),
+        };
+        let routes = routes(&[
+            to("A.test"),
+            to("api.example.test"),
+            to("192.0.2.1"),
+            to("2001:db8::1"),
+            ("true", json!({ "origin": { "name": "backends" } })),
+            ("true", json!({ "origin": { "port": 8080 } })),
+        ]);
+        let names: Vec<&str> = routes.names(&named).collect();
+        assert_eq!(names, ["a.test"]);
     }
 
     #[test]

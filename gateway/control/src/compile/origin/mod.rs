@@ -189,8 +189,8 @@ pub(crate) fn key_of_certificate(
     Ok(Some(seal.open_sealed(&purpose, key)?))
 }
 
-/// Reads the addresses of an origin as they were asked for. Names are not resolved here: the data path
-/// does that when it connects. `key` is that of the certificate that it is shown.
+/// Reads the addresses of an origin as they were asked for. Names are not resolved here:
+/// [`Names`] says what they mean. `key` is that of the certificate that it is shown.
 ///
 /// # Errors
 /// A URL, a name or a bundle is not acceptable, or there is no bundle on this system.

@@ -1,7 +1,7 @@
 //! What names of origins mean: the addresses that DNS has for them, each of which is balanced over.
 //!
 //! Asks nothing: who asks brings what was answered ([`crate::Control::set_names`]). A name that nothing is
-//! known of is resolved when it is connected to.
+//! known of has no address; who connects asks ([`snapshot::names`]).
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
