@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::lookups::look_up;
 use crate::limits::SOURCE_REDIRECTS_MAX;
 use control::{RedirectError, SourceUrl};
 use snapshot::http::reach::{OutOfReach, Reach};
@@ -30,8 +31,16 @@ pub(super) struct Question {
     pub(super) bytes_max: u64,
     /// For all of it.
     pub(super) within: Duration,
-    /// Where the server may be, when no administrator has named it.
-    pub(super) reach: Option<Arc<Reach>>,
+    /// What holds when no administrator has named the server.
+    pub(super) confined: Option<Confined>,
+}
+
+/// What holds for a server that a certificate names.
+pub(super) struct Confined {
+    /// Where it may be.
+    pub(super) reach: Arc<Reach>,
+    /// Whose certificate that is: what looking its name up takes is charged to that zone.
+    pub(super) zone: Box<str>,
 }
 
 /// What came back.
@@ -131,22 +140,23 @@ impl Drop for Driver {
 }
 
 /// Connects to the server. What its name resolves to is what is checked and connected to.
-async fn connect(url: &SourceUrl, reach: Option<&Reach>) -> Result<TcpStream, AskError> {
-    let Some(reach) = reach else {
-        let connected = TcpStream::connect(url.server()).await;
-        return connected.map_err(AskError::Connect);
-    };
+async fn connect(url: &SourceUrl, confined: Option<&Confined>) -> Result<TcpStream, AskError> {
     let (host, port) = url.server();
-    reach.check_text(host, port)?;
-    let resolved = tokio::net::lookup_host((host, port)).await;
-    let resolved: Vec<SocketAddr> = resolved.map_err(AskError::Connect)?.collect();
-    TcpStream::connect(&*reach.within(&resolved)?)
-        .await
-        .map_err(AskError::Connect)
+    if let Some(confined) = confined {
+        confined.reach.check_text(host, port)?;
+    }
+    let found = look_up(confined.map(|confined| &*confined.zone), host).await;
+    let found = found.map_err(AskError::Connect)?.into_iter();
+    let mut places: Vec<SocketAddr> = found.map(|ip| SocketAddr::new(ip, port)).collect();
+    if let Some(confined) = confined {
+        places = confined.reach.within(&places)?;
+    }
+    let connected = TcpStream::connect(&*places).await;
+    connected.map_err(AskError::Connect)
 }
 
 async fn once(url: &SourceUrl, question: &Question) -> Result<Answer, AskError> {
-    let stream = connect(url, question.reach.as_deref()).await?;
+    let stream = connect(url, question.confined.as_ref()).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(AskError::Handshake)?;

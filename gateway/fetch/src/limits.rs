@@ -89,6 +89,13 @@ pub const NAME_KEPT: Duration = Duration::from_secs(60);
 pub const NAME_ZONES_MAX: usize = 64;
 /// Addresses of one name that are kept; an origin has no more.
 pub const NAME_ADDRESSES_MAX: usize = snapshot::limits::ADDRESSES_MAX;
+/// Names of servers (CAs, responders, ACME) that are looked up at the same time, beside those of a zone's own.
+/// Further ones wait, for as long as who asks has time.
+pub const SERVER_NAMES_AT_ONCE: usize = 16;
+/// Those of one zone among them, whose certificates name responders.
+pub const SERVER_NAMES_AT_ONCE_OF_ZONE: usize = 4;
+/// Those that are a zone's own whatever others do.
+pub const SERVER_NAMES_OWN_OF_ZONE: usize = 1;
 /// How often hosts are looked through for certificates that ACME is to bring: an order may begin this
 /// late.
 pub const ACME_LOOK: Duration = Duration::from_secs(1);

@@ -298,7 +298,7 @@ impl CrlFetcher {
             body: Bytes::new(),
             bytes_max: CRL_FILE_BYTES_MAX,
             within: CRL_FETCH_TIMEOUT,
-            reach: None,
+            confined: None,
         };
         let answer = match ask(url, &question).await {
             Ok(answer) => answer,

@@ -5,11 +5,16 @@
 //! would wait, and on as many as come, memory would. So: threads of their own, no more than so many; and of
 //! one name one look-up, however many want to know.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, ToSocketAddrs as _};
-use std::sync::OnceLock;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::places::Places;
+use crate::limits::{SERVER_NAMES_AT_ONCE, SERVER_NAMES_AT_ONCE_OF_ZONE, SERVER_NAMES_OWN_OF_ZONE};
 
 /// Threads that ask the system and nothing else, made when they are wanted.
 #[derive(Debug)]
@@ -62,6 +67,109 @@ impl Drop for Threads {
     }
 }
 
+/// What came of one, for all who wait.
+type Outcome = Result<Vec<IpAddr>, (ErrorKind, Arc<str>)>;
+/// `None`: nothing yet.
+type Told = watch::Receiver<Option<Outcome>>;
+/// A zone, and a name.
+type Key = (Box<str>, Box<str>);
+/// Look-ups that are not over.
+type UnderWay = HashMap<Key, Told>;
+
+/// Looks names of servers up that are asked now and then: those of CAs, responders, ACME.
+pub(crate) struct Servers {
+    threads: Threads,
+    at_once: Places,
+    under_way: Mutex<UnderWay>,
+}
+
+/// Those that an administrator has named.
+static NAMED: LazyLock<Servers> = LazyLock::new(|| Servers::new(SERVER_NAMES_AT_ONCE));
+/// Those that certificates of tenants name.
+static OF_TENANTS: LazyLock<Servers> = LazyLock::new(|| Servers::new(SERVER_NAMES_AT_ONCE_OF_ZONE));
+
+/// What a server's name means, or the address that it is. `zone`: whose certificate names it, when no administrator
+/// does: that pays. Who stops waiting leaves nothing behind but a look-up that others may wait for.
+pub(crate) async fn look_up(zone: Option<&str>, host: &str) -> io::Result<Vec<IpAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let servers = if zone.is_some() { &OF_TENANTS } else { &NAMED };
+    servers.look_up(zone.unwrap_or_default(), host).await
+}
+
+impl Servers {
+    fn new(of_zone: usize) -> Self {
+        Self {
+            threads: Threads::new(2 * SERVER_NAMES_AT_ONCE),
+            at_once: Places::new(SERVER_NAMES_AT_ONCE, SERVER_NAMES_OWN_OF_ZONE, of_zone),
+            under_way: Mutex::default(),
+        }
+    }
+
+    async fn look_up(&'static self, zone: &str, name: &str) -> io::Result<Vec<IpAddr>> {
+        let mut told = self.begin(zone, name);
+        let outcome = told.wait_for(Option::is_some).await;
+        let outcome = outcome.map_err(io::Error::other)?.clone();
+        let found = outcome.unwrap_or_else(|| Ok(Vec::new()));
+        found.map_err(|(kind, why)| io::Error::new(kind, why.to_string()))
+    }
+
+    /// A look-up of the name: one that is under way already, or a new one.
+    fn begin(&'static self, zone: &str, name: &str) -> Told {
+        let key: Key = (zone.into(), name.to_ascii_lowercase().into());
+        let mut under_way = self.lock();
+        // One whose runtime has ended is none.
+        let joined = under_way
+            .get(&key)
+            .filter(|told| told.has_changed().is_ok());
+        if let Some(told) = joined {
+            return told.clone();
+        }
+        let (tells, told) = watch::channel(None);
+        under_way.insert(key.clone(), told.clone());
+        drop(under_way);
+        tokio::spawn(async move {
+            let (zone, name) = &key;
+            let looked_up = self.at_once.run(zone, async {
+                let is_wanted = self.is_wanted(&key, &tells);
+                if is_wanted {
+                    Some(self.threads.look_up(name).await)
+                } else {
+                    None
+                }
+            });
+            let looked_up = looked_up.await.flatten();
+            self.at_once.sweep();
+            let Some(found) = looked_up else { return };
+            // Who comes later asks again.
+            self.lock().remove(&key);
+            tells.send_replace(Some(
+                found.map_err(|why| (why.kind(), why.to_string().into())),
+            ));
+        });
+        told
+    }
+
+    /// Whether anybody waits for it still; if not, it is none that others could join.
+    fn is_wanted(&self, key: &Key, tells: &watch::Sender<Option<Outcome>>) -> bool {
+        let mut under_way = self.lock();
+        // One of them is the table's.
+        let is_wanted = tells.receiver_count() > 1;
+        if !is_wanted {
+            under_way.remove(key);
+        }
+        is_wanted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+        // Each change is one call.
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -83,8 +191,34 @@ mod tests {
             let threads = Threads::new(2);
             let found = tokio::time::timeout(patience, threads.look_up("localhost")).await;
             assert!(!found.unwrap().unwrap().is_empty());
+            for zone in [None, Some("a zone")] {
+                let found = tokio::time::timeout(patience, look_up(zone, "localhost")).await;
+                assert!(!found.unwrap().unwrap().is_empty());
+            }
             drop(held);
             assert!(!busy.await.unwrap(), "it was there all the while");
         });
+    }
+
+    #[tokio::test]
+    async fn of_one_name_there_is_one_look_up_whoever_waits() {
+        let servers: &Servers = Box::leak(Box::new(Servers::new(1)));
+        // Nobody is polled meanwhile.
+        let mut one = Box::pin(servers.look_up("a", "localhost"));
+        let mut two = Box::pin(servers.look_up("a", "LOCALHOST"));
+        let mut other = Box::pin(servers.look_up("b", "localhost"));
+        for waiting in [&mut one, &mut two, &mut other] {
+            let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(waiting.as_mut().poll(cx).is_pending());
+        }
+        assert_eq!(servers.lock().len(), 2);
+        // Who waits no more keeps nobody else from hearing.
+        drop(one);
+        assert!(!two.await.unwrap().is_empty());
+        drop(other);
+        while !servers.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(look_up(None, "192.0.2.1").await.unwrap().len() == 1);
     }
 }

@@ -14,12 +14,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::http::{AskError, Question, ask};
+use super::http::{AskError, Confined, Question, ask};
 use crate::limits::{
     OCSP_AT_ONCE, OCSP_BYTES_MAX, OCSP_COMPLAINT_INTERVAL, OCSP_TIMEOUT, OCSP_UNDER_WAY_MAX,
 };
 use control::{Control, Intent, SourceUrl, SourceUrlError};
-use snapshot::http::reach::Reach;
 use snapshot::questions::{OcspQuery, OcspQueue};
 use tls::limits::OCSP_RETRY;
 use tls::{Answer, CertStatus, NONCE_BYTES, OcspError, OcspQuestion};
@@ -212,7 +211,7 @@ async fn attempt(question: &OcspQuestion) -> Result<Answer, AttemptError> {
 pub(super) async fn exchange(
     url: &SourceUrl,
     question: Vec<u8>,
-    reach: Option<Arc<Reach>>,
+    confined: Option<Confined>,
 ) -> Result<Vec<u8>, AskError> {
     let mut headers = HeaderMap::new();
     // RFC 6960 §A.1.
@@ -230,7 +229,7 @@ pub(super) async fn exchange(
         body: Bytes::from(question),
         bytes_max: OCSP_BYTES_MAX,
         within: OCSP_TIMEOUT,
-        reach,
+        confined,
     };
     let answer = ask(url, &asked).await?;
     if answer.status != StatusCode::OK {

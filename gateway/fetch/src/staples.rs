@@ -6,7 +6,7 @@
 //! handshakes.
 //!
 //! The certificate names the responder, not an administrator, and a tenant may have uploaded it. So
-//! none is asked at an address that a tenant's origin could not be at ([`Reach`]).
+//! none is asked at an address that a tenant's origin could not be at ([`Reach`](snapshot::http::reach::Reach)).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::chance;
-use super::http::AskError;
+use super::http::{AskError, Confined};
 use super::ocsp::exchange;
 use crate::limits::{
     STAPLE_LOOK, STAPLE_RENEW_MIN, STAPLE_RETRY_MAX, STAPLE_RETRY_MIN, STAPLES_AT_ONCE,
 };
-use control::{Control, Model, ServerCertificate, SourceUrl, SourceUrlError, Staples, Uuid};
-use snapshot::http::reach::Reach;
+use control::{Control, Id, Model, ServerCertificate, SourceUrl, SourceUrlError, Staples, Uuid};
 use tls::{OcspError, Staple, Stapling, StaplingError};
 use vocabulary::clock::now_sec;
 use vocabulary::settings::StapleMode;
@@ -110,8 +109,8 @@ pub struct Stapler {
     at_once: Semaphore,
 }
 
-/// One certificate that is to be asked about now.
-type Due = (Uuid, u64, Result<Arc<Stapling>, StaplingError>);
+/// One certificate that is to be asked about now, and its zone.
+type Due = ((Uuid, Id), u64, Result<Arc<Stapling>, StaplingError>);
 
 impl Stapler {
     /// One that has asked nothing yet. `mode` is asked again each time.
@@ -199,7 +198,8 @@ impl Stapler {
             entry.staple = entry.staple.take().filter(holds);
             if wanted && !entry.under_way && entry.due.is_none_or(|due| due <= now) {
                 entry.under_way = true;
-                due.push((certificate.id, entry.version, entry.stapling.clone()));
+                let of = (certificate.id, certificate.zone);
+                due.push((of, entry.version, entry.stapling.clone()));
             }
         }
         due
@@ -216,11 +216,14 @@ impl Stapler {
     }
 
     /// Asks about one certificate and takes in what comes of it.
-    async fn attempt(&self, (id, version, stapling): Due) {
+    async fn attempt(&self, ((id, zone), version, stapling): Due) {
         let outcome = match stapling {
             Err(error) => Err(StapleError::Certificate(error)),
             Ok(stapling) => match self.at_once.acquire().await {
-                Ok(_one_of_some) => ask(&stapling, self.control.reach()).await,
+                Ok(_one_of_some) => {
+                    let (reach, zone) = (self.control.reach(), zone.to_string().into());
+                    ask(&stapling, Confined { reach, zone }).await
+                }
                 // Never closed.
                 Err(_closed) => return,
             },
@@ -320,12 +323,12 @@ impl StapleError {
 }
 
 /// One attempt. Without a nonce: what is stapled to all clients may come out of a cache.
-async fn ask(stapling: &Stapling, reach: Arc<Reach>) -> Result<Staple, StapleError> {
+async fn ask(stapling: &Stapling, confined: Confined) -> Result<Staple, StapleError> {
     let certificate = stapling.certificate.as_ref().map_err(Clone::clone)?;
     let url = stapling.url.as_ref().ok_or(StaplingError::NoResponder)?;
     let url = SourceUrl::parse(url)?;
     let question = certificate.der(None).map_err(StaplingError::Answer)?;
-    let der = exchange(&url, question, Some(reach)).await?;
+    let der = exchange(&url, question, Some(confined)).await?;
     Ok(stapling.staple(&der, now_sec())?)
 }
 

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use tokio::net::TcpStream;
 
 use crate::limits::{ACME_ANSWER_BYTES_MAX, ACME_REQUEST_TIMEOUT, ACME_RETRY_AFTER_MAX};
+use crate::lookups::look_up;
 use control::OriginError;
 use tls::{Alpn, OriginTls, OriginTlsError, OriginTlsSpec};
 use vocabulary::file::read_regular;
@@ -150,7 +152,10 @@ impl Client {
         self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Result<Response<Bytes>, RequestError> {
-        let stream = TcpStream::connect((&*self.host, self.port)).await;
+        let found = look_up(None, &self.host).await;
+        let found = found.map_err(RequestError::Connect)?.into_iter();
+        let places: Vec<SocketAddr> = found.map(|ip| SocketAddr::new(ip, self.port)).collect();
+        let stream = TcpStream::connect(&*places).await;
         let stream = stream.map_err(RequestError::Connect)?;
         let failed = |why: &dyn std::fmt::Display| RequestError::Tls(why.to_string());
         let ssl = self.tls.start(Alpn::Http1).map_err(|why| failed(&why))?;
