@@ -23,6 +23,10 @@ pub const LIBRARY_LINES_PER_SECOND: u32 = 5;
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a process that ends waits for changes that had begun and for files that are read.
 pub const BLOCKING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a new process may take to take in that it is the service: it is a few bytes in an empty socket.
+pub const MAIN_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the service manager may take to take in a word of what it is to keep: it does nothing that lasts.
+pub const KEEPING_PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of a frame between the old and the new process of an upgrade: a change with the largest
 /// document or revocation list that the API takes, several times over.
 pub const UPGRADE_FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;

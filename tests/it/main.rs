@@ -15,6 +15,7 @@ mod balance;
 mod behind;
 mod bounds;
 mod cli;
+mod crash;
 mod dashboard;
 mod dead_names;
 mod denied;

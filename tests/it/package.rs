@@ -4,11 +4,13 @@
 //! The system is a folder made by debootstrap, once; each run boots a copy of it as a container with a
 //! network of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tests::tool::{self, Outcome, signal};
@@ -207,6 +209,7 @@ fn a_fresh_debian_installs_uses_upgrades_removes_and_purges_it() {
     install(&system);
     use_it(&system);
     upgrade(&system);
+    crash(&system);
     upgrade_where_that_cannot_be(&system);
     refuse_what_is_wrong(&system);
     remove(&system);
@@ -231,6 +234,9 @@ fn install(system: &Container) {
         fs::metadata(system.path("var/lib/postern/ca.key")).ok()
     });
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    // As there is one before the first start.
+    let logs = fs::metadata(system.path("var/log/postern")).unwrap();
+    assert_eq!(logs.permissions().mode() & 0o777, 0o750);
     drop(
         system
             .inside(&["logrotate", "--debug", "/etc/logrotate.d/postern"])
@@ -354,6 +360,115 @@ fn upgrade(system: &Container) {
         (system.property("ActiveState") == "active").then_some(())
     });
     assert_eq!(system.property("NRestarts"), "1");
+}
+
+/// Clients, one after the other: what became of each is a line. A gateway answers plain HTTP where TLS is.
+const CLIENTS: &str = "
+import socket
+while True:
+    try:
+        client = socket.create_connection(('127.0.0.1', 443), 30)
+    except ConnectionRefusedError:
+        print('refused', flush=True)
+        continue
+    try:
+        client.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
+        print('served' if client.recv(100).startswith(b'HTTP/1.1 400') else 'cut', flush=True)
+    except OSError:
+        print('cut', flush=True)
+";
+
+/// It dies, and who connects until it is back is served then. What nobody is to accept from is not kept.
+fn crash(system: &Container) {
+    let mut clients = system
+        .beside(&["python3", "-c", CLIENTS])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let outcomes = Arc::<Mutex<BTreeMap<String, usize>>>::default();
+    let lines = BufReader::new(clients.stdout.take().unwrap()).lines();
+    let counting = outcomes.clone();
+    let told = std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            *counting.lock().unwrap().entry(line).or_default() += 1;
+        }
+    });
+    let served = || outcomes.lock().unwrap().get("served").copied();
+    let goes_on = || {
+        let before = served();
+        until("clients to be served", || (served() > before).then_some(()));
+    };
+    let die = || {
+        let before = system.property("MainPID");
+        let kill = "systemctl kill -s KILL --kill-whom=main postern";
+        drop(system.inside(&kill.split(' ').collect::<Vec<_>>()).ok());
+        before
+    };
+    let is_back = |before: &str| {
+        main_process_after(system, before);
+        until("the service to be up again", || {
+            (system.property("ActiveState") == "active").then_some(())
+        });
+    };
+    let restarts: u64 = system.property("NRestarts").parse().unwrap();
+    for round in 1..=2 {
+        goes_on();
+        is_back(&die());
+        goes_on();
+        assert_eq!(system.property("NRestarts"), (restarts + round).to_string());
+    }
+    signal(clients.id(), "TERM");
+    let _reaped = clients.wait();
+    told.join().unwrap();
+    let mut outcomes = outcomes.lock().unwrap().clone();
+    // The one that each was busy with.
+    let cut = outcomes.remove("cut").unwrap_or_default();
+    assert!(cut <= 2, "{cut} {outcomes:?}");
+    let kinds: Vec<&String> = outcomes.keys().collect();
+    assert_eq!(kinds, ["served"], "{outcomes:?}");
+
+    let connects = |port: &str| {
+        let url = format!("http://127.0.0.1:{port}/");
+        let curl = ["curl", "--silent", "--max-time", "20", &url];
+        let code = tool::run(&mut system.beside(&curl)).code;
+        // 7: it was refused.
+        code != 7
+    };
+    let kept = |count: &str| {
+        until(&format!("{count} sockets to be kept"), || {
+            (system.property("NFileDescriptorStore") == count).then_some(())
+        });
+    };
+    // Two workers, two addresses of a port.
+    kept("4");
+    let own = system.path("etc/postern/postern.d/own.conf");
+    fs::write(&own, "listen = *:443, *:444\n").unwrap();
+    let before = system.property("MainPID");
+    drop(system.inside(&["systemctl", "reload", "postern"]).ok());
+    main_process_after(system, &before);
+    kept("8");
+    assert!(connects("443") && connects("444"));
+    fs::remove_file(&own).unwrap();
+    is_back(&die());
+    kept("4");
+    assert!(connects("443") && !connects("444"));
+    // What somebody has to mend is not waited for.
+    fs::write(&own, "worker = 1\n").unwrap();
+    die();
+    until("the start to fail", || {
+        (system.property("ActiveState") == "failed").then_some(())
+    });
+    assert_eq!(system.property("ExecMainStatus"), "78");
+    kept("0");
+    assert!(!connects("443"));
+    fs::remove_file(&own).unwrap();
+    drop(system.inside(&["systemctl", "restart", "postern"]).ok());
+    kept("4");
+    drop(system.inside(&["systemctl", "stop", "postern"]).ok());
+    kept("0");
+    assert!(!connects("443"));
+    drop(system.inside(&["systemctl", "start", "postern"]).ok());
+    workers(system);
 }
 
 /// A version that would not start, or that cannot take over, leaves the one before running; only where nobody

@@ -16,6 +16,7 @@ mod edged;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod front;
+mod kept;
 mod maintenance;
 mod pressure;
 mod reload;
@@ -37,7 +38,8 @@ use rustix::process::{
 use tokio::sync::watch;
 
 use self::edged::Edged;
-use self::front::{Front, Gifts};
+use self::front::Front;
+use self::kept::Kept;
 use self::reload::look_for_default_host;
 use self::signals::{Signals, Wanted, drain, step_back, wait};
 use self::steering::steer;
@@ -331,7 +333,7 @@ fn start(
             let (given, gifts) = predecessor.checked(&config)?;
             (Some(given), gifts)
         }
-        None => (None, Gifts::default()),
+        None => (None, kept::gifts()),
     };
     if given.is_some() && !acceptor.tickets().take_over(&gifts.tickets) {
         tracing::warn!("session tickets of the old process are not good here");
@@ -544,9 +546,6 @@ fn start(
         let maintained = tokio::spawn(maintained);
         let looked_after = edge.spawn();
         let watched = tokio::spawn(service::watch(workers.clone()));
-        if !is_successor {
-            service::ready("serving");
-        }
         let estate = Estate {
             workers,
             addresses: listen,
@@ -564,6 +563,18 @@ fn start(
             binary,
             acme,
         };
+        let sockets = Kept::of(&estate);
+        let keeping = if is_successor {
+            let formers = estate.formers.clone();
+            tokio::spawn(async move {
+                formers.made_main().await;
+                kept::keep(sockets);
+            })
+        } else {
+            kept::keep(sockets);
+            service::ready("serving");
+            tokio::spawn(async {})
+        };
         let wanted = wait(
             &mut signals,
             &estate,
@@ -575,6 +586,8 @@ fn start(
         .await;
         let ended = match wanted {
             Wanted::Stop => {
+                keeping.abort();
+                kept::forget();
                 service::stopping("finishing requests");
                 let acme = estate.acme.clone();
                 let leaving = tokio::spawn(async move { acme.leave().await });
@@ -590,6 +603,7 @@ fn start(
                 is_stopping,
             } => {
                 // These are the new process's now.
+                keeping.abort();
                 maintained.abort();
                 watched.abort();
                 // It may wait for etcd, and what the new process tells does not.

@@ -7,6 +7,11 @@
 //! the kernel finish every operation on it. Does not know TLS beyond moving its bytes, nor HTTP.
 
 mod doorbell;
+#[expect(
+    unsafe_code,
+    reason = "descriptors that a process is started with are numbers"
+)]
+mod inherited;
 mod listener;
 #[expect(
     unsafe_code,
@@ -25,6 +30,7 @@ mod socket;
 mod tls;
 
 pub use doorbell::{Doorbell, Ear};
+pub use inherited::started_with;
 pub use listener::{Accepted, Listener, bind, hide, listen, listens};
 pub use plain::PlainStream;
 pub use pump::Activity;

@@ -11,16 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::channel::{Head, Kind};
+use super::channel::{HEAD, Head, Kind};
 use crate::limits::{FORMER_QUEUE_BYTES_MAX, FORMER_SETTLE_WAIT, STEER_POLL};
 use control::Fed;
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct Formers(Mutex<Vec<Former>>);
+pub(in crate::daemon) struct Formers {
+    all: Mutex<Vec<Former>>,
+    /// One of them has said that this process is the service.
+    is_main: Arc<Notify>,
+}
 
 #[derive(Debug)]
 struct Former {
@@ -63,7 +67,8 @@ impl Formers {
         let stream = tokio::net::UnixStream::from_std(stream)?;
         let (queue, queued) = mpsc::unbounded_channel();
         let waiting = Arc::<AtomicUsize>::default();
-        let carrying = tokio::spawn(carry(stream, queued, waiting.clone()));
+        let carrying = carry(stream, queued, waiting.clone(), self.is_main.clone());
+        let carrying = tokio::spawn(carrying);
         self.lock().push(Former {
             queue,
             waiting,
@@ -71,6 +76,11 @@ impl Formers {
             carrying,
         });
         Ok(())
+    }
+
+    /// Waits until the one before this process has told the service manager who is the service now.
+    pub(in crate::daemon) async fn made_main(&self) {
+        self.is_main.notified().await;
     }
 
     /// How many there are.
@@ -146,7 +156,7 @@ impl Formers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Former>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,10 +171,11 @@ async fn carry(
     stream: tokio::net::UnixStream,
     mut queued: mpsc::UnboundedReceiver<Arc<[u8]>>,
     waiting: Arc<AtomicUsize>,
+    is_main: Arc<Notify>,
 ) {
     let (mut read, mut write) = stream.into_split();
     loop {
-        let mut nothing = [0];
+        let mut word = [0; HEAD];
         tokio::select! {
             frame = queued.recv() => {
                 let Some(frame) = frame else { return };
@@ -173,8 +184,12 @@ async fn carry(
                 }
                 waiting.fetch_sub(frame.len(), Ordering::AcqRel);
             }
-            // It says nothing: this is its end.
-            _ = read.read(&mut nothing) => return,
+            said = read.read(&mut word) => match said {
+                // It has one thing to say, and what that is needs no reading.
+                Ok(1..) => is_main.notify_one(),
+                // This is its end.
+                Ok(0) | Err(_) => return,
+            },
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | [`Released`]: the store is closed | [`Reply::Ready`]: it has read the store, all parts stand | yes, with the store opened again |
 //! | [`Begin`] | [`Reply::Begun`]: the kernel steers for it | yes, with its own programs put back |
 //! | [`Serve`] | | no: the new one accepts |
+//! | [`Main`], if it is awaited | | |
 //!
 //! Whatever fails, the new one says [`Reply::Refused`] if it can, and ends. From [`Serve`] on it
 //! sends every change of the store to the old one, until that one's connections have ended.
@@ -72,6 +73,10 @@ pub(super) struct Begin {}
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Serve {}
 
+/// The service manager has been told that you are the service: it listens to nobody else.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Main {}
+
 /// What the new process says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,8 +87,13 @@ pub(super) enum Reply {
     Taken { admin_socket: bool },
     /// It could serve.
     Ready,
-    /// It waits for the last word. Whether it has the kernel's programs replaced.
-    Begun { steers: bool },
+    /// It waits for the last word. Whether it has the kernel's programs replaced, and whether it takes the
+    /// word that it is the service.
+    Begun {
+        steers: bool,
+        #[serde(default)]
+        awaits_main: bool,
+    },
     /// It ends, and why.
     Refused { why: String },
 }

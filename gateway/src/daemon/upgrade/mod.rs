@@ -128,7 +128,8 @@ pub(super) async fn upgrade(estate: &Estate, asked: Asked, leash: Leash) -> Opti
             });
             let pid = record.and_then(|record| record.to).unwrap_or_default();
             service::replaced(pid, "serving, since an upgrade");
-            Some(serving)
+            // Behind that, so that what it tells comes after it.
+            Some(serving.be_main())
         }
         Err(why) => {
             estate.acme.stay();
@@ -148,7 +149,7 @@ async fn lead(
     binary: &Path,
     leash: Leash,
     patience: Duration,
-) -> Result<Channel, UpgradeError> {
+) -> Result<Serving, UpgradeError> {
     if std::process::id() == 1 {
         return Err(UpgradeError::First);
     }
@@ -194,7 +195,7 @@ async fn lead(
     estate.acme.leave().await;
     let serving = give_store(estate, equipped, backup).await?;
     step_back(estate, admin_socket, serving.steers);
-    Ok(serving.channel)
+    Ok(serving)
 }
 
 /// The moment in which there is no way back for the store but to take it back: changes are refused.

@@ -202,7 +202,10 @@ impl Predecessor<Waiting> {
     /// Says that nothing is missing but the word, and waits for it: then this process serves, and
     /// nothing else does. What comes back carries changes to the old one.
     pub(in crate::daemon) fn begun(mut self, steers: bool) -> Result<OwnedFd, PredecessorError> {
-        self.say(&Reply::Begun { steers })?;
+        self.say(&Reply::Begun {
+            steers,
+            awaits_main: true,
+        })?;
         let (Serve {}, _) = messages::hear(&mut self.channel, PREDECESSOR_PATIENCE)?;
         Ok(self.channel.into_inner().into())
     }

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::channel::{Channel, Kind};
-use super::messages::{self, Begin, Handed, Offer, PROTOCOL, Released, Reply, Serve};
+use super::messages::{self, Begin, Handed, Main, Offer, PROTOCOL, Released, Reply, Serve};
 use super::{MARK, OWN_BINARY};
-use crate::limits::{UPGRADE_END_LOOK, UPGRADE_END_WAIT};
+use crate::limits::{MAIN_PATIENCE, UPGRADE_END_LOOK, UPGRADE_END_WAIT};
 use tls::TicketSecrets;
 
 /// Why a new process does not take over. The old one goes on.
@@ -172,6 +172,21 @@ pub(super) struct Serving {
     pub(super) channel: Channel,
     /// The kernel's programs are its own.
     pub(super) steers: bool,
+    /// It takes the word that it is the service.
+    awaits_main: bool,
+}
+
+impl Serving {
+    /// Says that the service manager knows it, if it wants to be told. Answers the channel, on which its changes
+    /// come.
+    pub(super) fn be_main(mut self) -> Channel {
+        if self.awaits_main
+            && let Err(why) = messages::say(&mut self.channel, &Main {}, &[], MAIN_PATIENCE)
+        {
+            tracing::debug!(%why, "the new process is not told that it is the service");
+        }
+        self.channel
+    }
 }
 
 impl Successor<Started> {
@@ -197,8 +212,11 @@ impl Successor<Started> {
         let child = command
             .args(arguments)
             .env(MARK, "stdin")
-            // It would be of the old process.
+            // They would be of the old process.
             .env_remove("WATCHDOG_PID")
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_FDNAMES")
             .stdin(Stdio::from(OwnedFd::from(theirs.into_inner())))
             .spawn()
             .map_err(failed)?;
@@ -270,13 +288,17 @@ impl Successor<Ready> {
         let step = "as it began to serve";
         self.say(step, &Begin {}, &[])?;
         match self.hear(step)? {
-            Reply::Begun { steers } => {
+            Reply::Begun {
+                steers,
+                awaits_main,
+            } => {
                 // What is heard by nobody was not said: then this process is the one that serves.
                 self.say(step, &Serve {}, &[])?;
                 self.process.leave();
                 Ok(Serving {
                     channel: self.channel,
                     steers,
+                    awaits_main,
                 })
             }
             other => Err(confused(step, &other)),
