@@ -22,9 +22,10 @@ use crate::limits::{
     APPEND_TIMEOUT, EDGE_NAME_BYTES_MAX, PART_TIMEOUT, QUESTION_TIMEOUT, STOP_TIMEOUT, TRY_TIMEOUT,
     UPKEEP_TIMEOUT, VALUE_BYTES_MAX,
 };
-use crate::log::{AppendError, Log, LogError, Page};
+use crate::log::{AppendError, Log, LogError};
 use crate::names::FleetName;
 use crate::presence::{Announcement, Announcer, EdgeSeen, PresenceState};
+use crate::reading::Page;
 use crate::record::Head;
 use crate::snapshot::{Reading, SnapshotError, SnapshotHead, Writing};
 use crate::upkeep::{Due, Maintained, Upkeep};

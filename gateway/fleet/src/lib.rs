@@ -14,7 +14,8 @@
 //! | `record` | heads and entries as etcd has them |
 //! | `engine` | connections to etcd's members |
 //! | `credentials` | PEM, user and password, read and compared |
-//! | `log` | reading the log, and adding to it |
+//! | `log` | the log: asked, and added to |
+//! | `reading` | what follows a place in it, read |
 //! | `founding` | what a fleet is, and how it begins |
 //! | `snapshot` | its whole state, for edges that are too far behind |
 //! | `watched` | a watch that notices when etcd falls silent |
@@ -41,6 +42,7 @@ mod log;
 mod names;
 mod past;
 mod presence;
+mod reading;
 mod record;
 mod snapshot;
 mod upkeep;
@@ -52,10 +54,11 @@ pub use self::follower::{Follower, Standing, State, Stuck, Take, Taken};
 pub use self::founding::{FleetRecord, Founding};
 pub use self::handle::{Candidacy, Fleet, Following, Presence, StartError};
 pub use self::leadership::{Candidate, Leadership, Mandate};
-pub use self::log::{AppendError, Log, LogError, Page};
+pub use self::log::{AppendError, Log, LogError};
 pub use self::names::{FleetName, NameError};
 pub use self::past::Past;
 pub use self::presence::{Announcement, Announcer, EdgeSeen, PresenceState};
+pub use self::reading::Page;
 pub use self::record::{Digest, Entry, Head, RecordError};
 pub use self::snapshot::{SnapshotError, SnapshotHead};
 pub use self::upkeep::{Due, Maintained, Upkeep};

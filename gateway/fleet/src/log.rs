@@ -1,4 +1,4 @@
-//! The log in etcd: read from a head on, and added to by compare-and-swap of its head.
+//! The log in etcd: asked, and added to by compare-and-swap of its head. What follows a head is read by `reading`.
 //!
 //! An entry's parts are written before it; nobody sees them until the head names the entry. What a lost
 //! race or a crash leaves of them is removed by [`Log::sweep`].
@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boring::rand::rand_bytes;
-use bytes::{Bytes, BytesMut};
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, GetResponse, KvClient,
     LeaseClient, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient,
@@ -21,14 +20,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
 use crate::lease::Lease;
 use crate::limits::{
-    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES,
-    PAGE_SMALL_ENTRIES, PART_TIMEOUT, PART_TRY_TIMEOUT, PARTS_AT_ONCE, RETRY, SMALL_ENTRY_BYTES,
-    TRY_TIMEOUT, TURN_TTL_SEC, VALUE_BYTES_MAX,
+    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PART_TIMEOUT, PART_TRY_TIMEOUT,
+    PARTS_AT_ONCE, RETRY, TRY_TIMEOUT, TURN_TTL_SEC, VALUE_BYTES_MAX,
 };
 use crate::names::{FleetName, Names};
 use crate::record::{
-    Entry, EntryHead, FORMAT, Head, RecordError, hex, read_entry, read_head, write_entry,
-    write_head,
+    EntryHead, FORMAT, Head, RecordError, hex, read_entry, read_head, write_entry, write_head,
 };
 
 /// Why the log cannot be read.
@@ -107,34 +104,21 @@ pub enum AppendError {
     Unknown(LogError),
 }
 
-/// Entries, one after the other.
-#[derive(Debug)]
-pub struct Page {
-    /// The entries.
-    pub entries: Vec<Entry>,
-    /// Where the log ended when they were read.
-    pub head: Head,
-    /// etcd's own number of that moment, from which on changes can be watched.
-    pub(crate) seen: i64,
-    /// Another edge that asks to go first with its next change.
-    pub turn: Option<String>,
-}
-
 /// The log of one fleet. Clones share a connection.
 #[derive(Clone)]
 pub struct Log {
-    link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
     names: Names,
     edge: Arc<str>,
 }
 
 /// The connection.
-struct Link {
+pub(crate) struct Link {
     engine: Engine,
     /// Made when something is asked.
     client: Mutex<Option<Client>>,
     /// Whether the entries that were read last are.
-    are_small: AtomicBool,
+    pub(crate) are_small: AtomicBool,
 }
 
 impl Log {
@@ -434,76 +418,6 @@ impl Log {
         Ok(removed)
     }
 
-    /// The entries behind `known`, as many as are read at once. None when there are none.
-    ///
-    /// # Errors
-    /// See [`LogError`].
-    pub async fn after(&self, known: &Head) -> Result<Page, LogError> {
-        let head_key = self.names.head();
-        let first = self.names.entry(known.revision + 1);
-        // Unless this page comes in time, the next one is small.
-        let are_small = self.link.are_small.swap(false, Ordering::Relaxed);
-        let limit = if are_small {
-            PAGE_SMALL_ENTRIES
-        } else {
-            PAGE_ENTRIES
-        };
-        let range = GetOptions::new()
-            .with_range(self.names.entries_end())
-            .with_limit(limit);
-        // In one transaction, so that the head is the one of the same moment.
-        let ops = [
-            TxnOp::get(head_key.clone(), None),
-            TxnOp::get(first, Some(range)),
-            TxnOp::get(self.names.turn(), None),
-        ];
-        let mut values = self.values().await?;
-        let answer = values.txn(Txn::new().and_then(ops)).await?;
-        let seen = answer.header().map_or(0, |header| header.revision());
-        let [stored, following, turn] = answers(&answer)?;
-        let head = stored.kvs().first().ok_or(LogError::None)?;
-        let head = read_head(&head_key, head.value())?;
-        if head.revision < known.revision || head.revision == known.revision && head != *known {
-            return Err(another_than(&head, known));
-        }
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut last = *known;
-        let mut bytes = 0;
-        for stored in following.kvs() {
-            if bytes > PAGE_BYTES_MAX {
-                break;
-            }
-            let key = String::from_utf8_lossy(stored.key()).into_owned();
-            let revision = self.names.revision(stored.key());
-            let wanted = last.revision + 1;
-            if revision != Some(wanted) {
-                return Err(LogError::Trimmed(wanted));
-            }
-            let entry = self.entry(&key, stored.value(), &last).await?;
-            let entry = entry.ok_or_else(|| another_than(&head, known))?;
-            last = entry.head;
-            bytes += entry.bytes.len();
-            entries.push(entry);
-        }
-        let is_small = |entry: &Entry| entry.bytes.len() <= SMALL_ENTRY_BYTES;
-        let are_small = !entries.is_empty() && entries.iter().all(is_small);
-        self.link.are_small.store(are_small, Ordering::Relaxed);
-        if entries.is_empty() && head.revision > known.revision {
-            return Err(LogError::Trimmed(known.revision + 1));
-        }
-        if last.revision == head.revision && last != head {
-            return Err(another_than(&head, known));
-        }
-        let turn = turn.kvs().first().and_then(|turn| turn.value_str().ok());
-        let turn = turn.filter(|edge| **edge != *self.edge);
-        Ok(Page {
-            entries,
-            head,
-            seen,
-            turn: turn.map(str::to_owned),
-        })
-    }
-
     /// Asks the others to let this edge go first with its next change: one that is far from etcd would lose every
     /// race against edges that change all the time close by. Does nothing while another edge has asked.
     ///
@@ -531,64 +445,6 @@ impl Log {
             .and_then([TxnOp::delete(turn, None)]);
         self.values().await?.txn(txn).await?;
         Ok(())
-    }
-
-    /// The entry that a value is, behind `last`; nothing when it does not lead on from there.
-    pub(crate) async fn entry(
-        &self,
-        key: &str,
-        value: &[u8],
-        last: &Head,
-    ) -> Result<Option<Entry>, LogError> {
-        let (said, inline) = read_entry(key, value)?;
-        let bytes = if said.parts == 0 {
-            Bytes::copy_from_slice(inline)
-        } else {
-            self.gathered(key, last.revision + 1, &said).await?
-        };
-        let head = last.then(&bytes);
-        Ok((head.digest == said.digest).then_some(Entry {
-            edge: said.edge,
-            at: said.at,
-            head,
-            bytes,
-        }))
-    }
-
-    /// The bytes of an entry that is in parts.
-    async fn gathered(
-        &self,
-        key: &str,
-        revision: u64,
-        said: &EntryHead,
-    ) -> Result<Bytes, LogError> {
-        let mut bytes = BytesMut::new();
-        let mut first = self.names.part(revision, &said.id, 0);
-        let end = self.names.part(revision, &said.id, said.parts);
-        let mut parts = 0;
-        loop {
-            let range = GetOptions::new()
-                .with_range(end.clone())
-                .with_limit(PAGE_ENTRIES);
-            let mut values = self.values().await?;
-            let answer = values.get(first.clone(), Some(range)).await?;
-            for part in answer.kvs() {
-                parts += 1;
-                if bytes.len() + part.value().len() > said.bytes {
-                    return Err(RecordError::malformed(key, "its parts have too much").into());
-                }
-                bytes.extend_from_slice(part.value());
-            }
-            if !answer.more() || answer.kvs().is_empty() {
-                break;
-            }
-            first = self.names.part(revision, &said.id, parts);
-        }
-        if (parts, bytes.len()) == (said.parts, said.bytes) {
-            Ok(bytes.freeze())
-        } else {
-            Err(RecordError::malformed(key, "parts of it are missing").into())
-        }
     }
 }
 
@@ -623,11 +479,4 @@ pub(crate) fn by_chance(time: Duration) -> Duration {
     // Without random bytes nobody waits, and more is asked at once.
     let _at_once = rand_bytes(&mut byte);
     time * u32::from(byte[0]) / 256
-}
-
-fn another_than(head: &Head, known: &Head) -> LogError {
-    LogError::Another {
-        found: head.revision,
-        known: known.revision,
-    }
 }
