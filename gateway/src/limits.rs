@@ -66,6 +66,9 @@ pub const FLEET_LOOK: Duration = Duration::from_millis(500);
 /// How long ago etcd has to have answered for changes to be refused without asking it: one of its members may be
 /// gone, and another be asked.
 pub const FLEET_AWAY: Duration = Duration::from_secs(3);
+/// How long an edge that is stuck, or hears nothing of etcd, may still lead: longer than a member of etcd that dies
+/// or an election takes. Another edge does then what is to be done once.
+pub const FLEET_LEADS_WITHOUT: Duration = Duration::from_secs(10);
 /// For an edge that has founded or joined a fleet to follow it, before whoever asked for it is answered.
 pub const FLEET_FIRST_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether it does.

@@ -561,9 +561,14 @@ async fn an_older_etcd_is_refused_until_a_person_accepts_it() {
     }
     let unsure = fleet.edges[0].cli(&["fleet", "accept"]);
     assert!(unsure.err.contains("--yes"), "{unsure:?}");
-    for edge in 0..2 {
-        cli(&fleet.edges[edge], &["fleet", "accept", "--yes"]);
-    }
+    // The one that goes on leads, whichever did before: the other one, which is stuck, would do nothing.
+    let goes_on = usize::from(status(&fleet.edges[0])["leads"] == true);
+    cli(&fleet.edges[goes_on], &["fleet", "accept", "--yes"]);
+    until("the edge that goes on to lead", || {
+        (status(&fleet.edges[goes_on])["leads"] == true).then_some(())
+    });
+    assert_eq!(status(&fleet.edges[1 - goes_on])["state"], "stuck");
+    cli(&fleet.edges[1 - goes_on], &["fleet", "accept", "--yes"]);
     until("a change", || {
         (fleet.create_zone(0, "new.test").status == 200).then_some(())
     });

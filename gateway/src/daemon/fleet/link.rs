@@ -13,7 +13,8 @@ use super::seen::Seen;
 use super::taker::{Taker, Times, now_ms};
 use super::turns::Turns;
 use crate::limits::{
-    FLEET_AWAY, FLEET_ENTRIES_KEPT, FLEET_SEEN_EVERY, FLEET_UPKEEP, FLEET_UPKEEP_AGAIN,
+    FLEET_AWAY, FLEET_ENTRIES_KEPT, FLEET_LEADS_WITHOUT, FLEET_SEEN_EVERY, FLEET_UPKEEP,
+    FLEET_UPKEEP_AGAIN,
 };
 use ::fleet::limits::SNAPSHOT_BYTES_MAX;
 use ::fleet::{
@@ -27,8 +28,10 @@ use control::{Control, Membership};
 pub(super) struct Link {
     etcd: Arc<Etcd>,
     following: Following,
-    /// `None` while another edge has this one's name.
+    /// `None` while another edge has this one's name, or this one does not go on with its fleet.
     candidacy: Option<Candidacy>,
+    /// Since when it does not.
+    unfit: Option<Instant>,
     presence: Presence,
     times: Option<Times>,
     upkeep: Option<Upkeep>,
@@ -66,6 +69,7 @@ impl Link {
             etcd: etcd.clone(),
             following,
             candidacy: Some(etcd.lead()?),
+            unfit: None,
             presence,
             times,
             upkeep: Some(Upkeep::default()),
@@ -91,19 +95,33 @@ impl Link {
         self.candidacy.as_ref().is_some_and(Candidacy::is_leading)
     }
 
-    /// Does not stand for leading under a name that is another's. What it stands by no more is the caller's to
-    /// let go of: that may take a moment.
-    pub(super) fn look_at_name(&mut self) -> Option<Candidacy> {
-        let state = self.presence.state();
-        let state = &*state.borrow();
-        match state {
-            PresenceState::Taken { .. } => self.candidacy.take(),
-            PresenceState::Present if self.candidacy.is_none() => {
-                self.candidacy = self.etcd.lead().ok();
-                None
-            }
-            _ => None,
+    /// Does not stand for leading under a name that is another's, nor while it is stuck or hears nothing: what is done
+    /// once would not be done at all then, and the lease alone would go on. What it stands by no more is the caller's
+    /// to let go of: that may take a moment.
+    pub(super) fn look_at_candidacy(&mut self) -> Option<Candidacy> {
+        let goes_on = matches!(
+            self.following.now().state,
+            State::Current | State::Behind { .. }
+        );
+        let since = match goes_on {
+            true => None,
+            false => Some(self.unfit.unwrap_or_else(Instant::now)),
+        };
+        self.unfit = since;
+        let is_unfit = since.is_some_and(|since| since.elapsed() >= FLEET_LEADS_WITHOUT);
+        let is_taken = match &*self.presence.state().borrow() {
+            PresenceState::Taken { .. } => true,
+            PresenceState::Present => false,
+            // As before.
+            PresenceState::Unknown { .. } | PresenceState::Replaced => self.candidacy.is_none(),
+        };
+        if is_taken || is_unfit {
+            return self.candidacy.take();
         }
+        if self.candidacy.is_none() && goes_on {
+            self.candidacy = self.etcd.lead().ok();
+        }
+        None
     }
 
     /// Whether it has all that the fleet has.

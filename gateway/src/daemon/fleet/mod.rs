@@ -255,7 +255,7 @@ impl Edge {
         loop {
             look.tick().await;
             let looked = self.link().as_mut().map(|link| {
-                let resigned = link.look_at_name();
+                let resigned = link.look_at_candidacy();
                 (link.leads(), resigned)
             });
             let leads = looked.map(|(leads, resigned)| {
