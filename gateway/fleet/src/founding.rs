@@ -2,11 +2,11 @@
 //!
 //! Nothing is refused here because of what the record says: that is the caller's, who can say more.
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, DeleteOptions, KeyValue, Txn, TxnOp};
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Log, LogError, now};
-use crate::record::{FORMAT, RecordError, digits};
+use crate::log::{Log, LogError, answers, now};
+use crate::record::{FORMAT, Head, RecordError, digits, read_head};
 
 /// What whoever founds a fleet says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,35 +59,58 @@ impl Log {
 
 impl Log {
     /// Removes the fleet, for another to be founded in its place: its record, its log and its state, at once.
-    /// What edges say of themselves stays. Only when `may` says so of the record that is removed; whether it
-    /// did. Edges that still follow are stuck from then on.
+    /// What edges say of themselves stays. `why_not` is asked with the record, and with the end of the log where
+    /// that is there and understood; what it answers is the answer, and nothing is removed then. What it was not
+    /// asked about is not removed: when the fleet is changed meanwhile, it is asked again. Edges that still follow
+    /// are stuck from then on.
     ///
     /// # Errors
     /// See [`LogError`].
-    pub async fn remove_fleet(&self, may: impl Fn(&FleetRecord) -> bool) -> Result<bool, LogError> {
+    pub async fn remove_fleet<W>(
+        &self,
+        why_not: impl Fn(&FleetRecord, Option<&Head>) -> Option<W>,
+    ) -> Result<Option<W>, LogError> {
         let names = self.names();
-        let key = names.record();
-        let there = self.values().await?.get(key.clone(), None).await?;
-        let Some(stored) = there.kvs().first() else {
-            return Ok(true);
-        };
-        let record = serde_json::from_slice(stored.value());
-        if !may(&record.map_err(|why| RecordError::malformed(&key, why))?) {
-            return Ok(false);
+        let (key, head_key) = (names.record(), names.head());
+        loop {
+            let both = [
+                TxnOp::get(key.clone(), None),
+                TxnOp::get(head_key.clone(), None),
+            ];
+            let there = self.values().await?.txn(Txn::new().and_then(both)).await?;
+            let [record, head] = answers(&there)?;
+            let Some(stored) = record.kvs().first() else {
+                return Ok(None);
+            };
+            let record = serde_json::from_slice(stored.value());
+            let record = record.map_err(|why| RecordError::malformed(&key, why))?;
+            let head = head.kvs().first();
+            // One of another form is older or newer, and says nothing.
+            let known = head.and_then(|head| read_head(&head_key, head.value()).ok());
+            if let Some(why) = why_not(&record, known.as_ref()) {
+                return Ok(Some(why));
+            }
+            // etcd takes what is not there to be of revision 0.
+            let head_at = head.map_or(0, KeyValue::mod_revision);
+            let are_same = [
+                Compare::mod_revision(key.clone(), CompareOp::Equal, stored.mod_revision()),
+                Compare::mod_revision(head_key.clone(), CompareOp::Equal, head_at),
+            ];
+            let below = || Some(DeleteOptions::new().with_prefix());
+            let removed = [
+                TxnOp::delete(key.clone(), None),
+                TxnOp::delete(head_key.clone(), None),
+                TxnOp::delete(names.snapshot(), None),
+                TxnOp::delete(names.entries(), below()),
+                TxnOp::delete(names.parts(), below()),
+                TxnOp::delete(names.snapshots(), below()),
+                TxnOp::delete(names.pasts(), below()),
+            ];
+            let txn = Txn::new().when(are_same).and_then(removed);
+            if self.values().await?.txn(txn).await?.succeeded() {
+                return Ok(None);
+            }
         }
-        let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, stored.mod_revision());
-        let below = || Some(DeleteOptions::new().with_prefix());
-        let removed = [
-            TxnOp::delete(key, None),
-            TxnOp::delete(names.head(), None),
-            TxnOp::delete(names.snapshot(), None),
-            TxnOp::delete(names.entries(), below()),
-            TxnOp::delete(names.parts(), below()),
-            TxnOp::delete(names.snapshots(), below()),
-            TxnOp::delete(names.pasts(), below()),
-        ];
-        let txn = Txn::new().when([is_same]).and_then(removed);
-        Ok(self.values().await?.txn(txn).await?.succeeded())
     }
 }
 

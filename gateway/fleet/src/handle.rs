@@ -147,8 +147,15 @@ impl Fleet {
     ///
     /// # Errors
     /// See [`LogError`].
-    pub fn remove_fleet(&self, may: fn(&FleetRecord) -> bool) -> Result<bool, LogError> {
-        self.ask(move |log| async move { log.remove_fleet(may).await })
+    pub fn remove_fleet<W: Send + 'static>(
+        &self,
+        why_not: impl Fn(&FleetRecord, Option<&Head>) -> Option<W> + Send + Sync + 'static,
+    ) -> Result<Option<W>, LogError> {
+        let why_not = Arc::new(why_not);
+        self.ask(move |log| {
+            let why_not = why_not.clone();
+            async move { log.remove_fleet(&*why_not).await }
+        })
     }
 
     /// Where the log ends.

@@ -296,6 +296,13 @@ impl Control {
         membership.as_deref().cloned()
     }
 
+    /// Which fleet the store has left last, and how far it had followed it then: what was changed since is its own.
+    #[must_use]
+    pub fn left(&self) -> Option<Membership> {
+        // What cannot be read is as if it were not there: nothing is removed for its sake.
+        Membership::left(self.shared.store.as_ref()).ok().flatten()
+    }
+
     /// Whether nobody has made anything in the store yet, so that nothing would be lost with it.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
@@ -498,7 +505,7 @@ impl Control {
         let shared = &self.shared;
         let mut writer = shared.own_writer()?;
         let membership = membership_of(&writer)?;
-        shared.write_own(&Membership::removal())?;
+        shared.write_own(&membership.removal())?;
         writer.member = None;
         shared.show_membership(&writer);
         drop(writer);

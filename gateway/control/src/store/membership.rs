@@ -15,6 +15,9 @@ pub(crate) const KEY: &[u8] = b"fleet";
 /// In the table of single values: when the store had all that the fleet has.
 pub(crate) const SEEN_KEY: &[u8] = b"fleet_seen";
 
+/// In the table of single values: the membership that was left last.
+const LEFT_KEY: &[u8] = b"fleet_left";
+
 /// What is written when the store has all that the fleet has.
 pub(crate) fn seen(now: Moment) -> Write {
     Write {
@@ -72,13 +75,22 @@ impl Membership {
         [self.write(), seen(now)]
     }
 
-    /// What a transaction writes when there is none any more.
-    pub(crate) fn removal() -> [Write; 2] {
-        [KEY, SEEN_KEY].map(|key| Write {
+    /// What a transaction writes when there is none any more: which one there was, too.
+    pub(crate) fn removal(&self) -> [Write; 3] {
+        let left = Some(encode(self));
+        [(KEY, None), (SEEN_KEY, None), (LEFT_KEY, left)].map(|(key, value)| Write {
             table: Table::Meta,
             key: key.to_vec(),
-            value: None,
+            value,
         })
+    }
+
+    /// The one that a store has left last.
+    pub(crate) fn left(store: &dyn Store) -> Result<Option<Self>, StoreError> {
+        let value = store.value(Table::Meta, LEFT_KEY)?;
+        value
+            .map(|value| decode(Table::Meta, LEFT_KEY, &value))
+            .transpose()
     }
 
     /// The same, further on.

@@ -503,11 +503,15 @@ fn an_edge_with_something_of_its_own_joins_only_when_told_and_leaves_with_what_i
     fleet.compare("of all");
     let twice = other.control().found("another", |_| Ok(())).unwrap_err();
     assert!(twice.to_string().contains("`edge` already"), "{twice}");
-    other.control().leave().unwrap();
+    assert_eq!(other.control().left(), None);
+    let membership = other.control().leave().unwrap();
     let entries = fleet.log.len();
     other.control().create_zone("own-again.test").unwrap();
     assert_eq!(fleet.log.len(), entries, "that one is its own");
     assert!(other.control().leave().is_err());
+    let left = other.control().left().unwrap();
+    assert_eq!(left, membership, "where it has left, whatever it does then");
+    assert_eq!(left.mark, fleet.log.held.lock().unwrap().head());
     // Those that stay go on, and so does it when it comes back.
     fleet.edge(0).create_zone("meanwhile.test").unwrap();
     let state = fleet.edge(0).state().unwrap();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fleet::limits::{SNAPSHOT_BYTES_MAX, VALUE_BYTES_MAX};
-use fleet::{AppendError, LogError, SnapshotError, Upkeep};
+use fleet::{AppendError, FleetRecord, Head, LogError, SnapshotError, Upkeep};
 
 use crate::cluster::{BEGIN, Etcd, eventually, founding, keys, parts};
 
@@ -54,27 +54,21 @@ async fn a_fleet_gives_way_to_another_one_only_when_it_may() {
     let large = vec![1; 2 * VALUE_BYTES_MAX];
     let head = log.append(&head, &large).await.unwrap();
     let other = etcd.log("b");
-    assert!(
-        !other
-            .remove_fleet(|record| record.store_format != 1)
-            .await
-            .unwrap()
-    );
+    let no = other
+        .remove_fleet(|record, _| (record.store_format == 1).then_some("its format"))
+        .await;
+    assert_eq!(no.unwrap(), Some("its format"));
     assert_eq!(log.head().await.unwrap(), head);
-    assert!(
-        other
-            .remove_fleet(|record| record.store_format == 1)
-            .await
-            .unwrap()
-    );
+    let gone = other
+        .remove_fleet(|record, at| (record.store_format != 1 || at != Some(&head)).then_some(()))
+        .await;
+    assert_eq!(gone.unwrap(), None);
     assert_eq!(keys(&etcd, "/postern/test/").await.len(), 0);
     let late = log.append(&head, b"late").await;
     assert!(matches!(late, Err(AppendError::Moved)), "{late:?}");
     assert!(matches!(log.head().await, Err(LogError::None)));
-    assert!(
-        other.remove_fleet(|_| false).await.unwrap(),
-        "there is none"
-    );
+    let none = other.remove_fleet(|_, _| Some(())).await;
+    assert_eq!(none.unwrap(), None, "there is none");
     let again = BEGIN.then(b"again");
     other
         .found(&again, &founding(), parts(&[b"x"]))
@@ -87,6 +81,29 @@ async fn a_fleet_gives_way_to_another_one_only_when_it_may() {
         log.after(&head).await.is_err(),
         "it is not the log that was followed"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_is_changed_while_it_is_about_to_be_removed_stays() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let log = etcd.begun().await;
+    let head = log.append(&BEGIN, b"one").await.unwrap();
+    // Another edge is acknowledged a change just when it was found that there is nothing that would be lost.
+    let change = || {
+        let append = log.append(&head, b"two");
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(append))
+    };
+    let why_not = |_: &FleetRecord, at: Option<&Head>| {
+        if at != Some(&head) {
+            return Some(*at.unwrap());
+        }
+        change().unwrap();
+        None
+    };
+    let kept = etcd.log("b").remove_fleet(why_not).await;
+    assert_eq!(kept.unwrap(), Some(head.then(b"two")));
+    let page = log.after(&head).await.unwrap();
+    assert_eq!(page.entries.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,13 +18,13 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use self::ledger::NOT_CHECKED;
+use self::ledger::{NOT_CHECKED, head};
 use self::link::{Link, Upkept};
 use self::seen::Seen;
 pub(crate) use self::wanted::FleetError;
 use self::wanted::Wanted;
 use crate::limits::{FLEET_FIRST_LOOK, FLEET_FIRST_WAIT, FLEET_LOOK, FLEET_UPKEEP};
-use ::fleet::{Fleet as Etcd, FleetRecord, Founding};
+use ::fleet::{Fleet as Etcd, FleetRecord, Founding, Head};
 use admin::{
     CredentialEnd, Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, Founded,
     InForce,
@@ -97,6 +97,32 @@ fn of_another_format(record: &FleetRecord) -> String {
          of postern has {STORE_FORMAT}: run the version of the others here, or move the whole fleet to the newer one \
          (`Versions` in the documents' page on fleets)"
     )
+}
+
+/// Why a fleet whose log ends at `head` does not give way to what a gateway has that has `left` it there. The end of a
+/// log of another form is not known.
+fn not_replaced(record: &FleetRecord, head: Option<&Head>, left: Option<&Head>) -> Option<String> {
+    if fits(record) {
+        return Some(
+            "etcd has a fleet of this name whose stores have this version's format: `postern fleet join` joins it"
+                .into(),
+        );
+    }
+    let head = head.filter(|head| left != Some(*head))?;
+    let had = match left {
+        Some(left) if left.revision == head.revision => {
+            format!("has left another log of that name, at {}", left.revision)
+        }
+        Some(left) => format!("has left it at {}", left.revision),
+        None => "does not know where it has left it".into(),
+    };
+    Some(format!(
+        "the fleet is at revision {}, and this gateway {had}: what was changed there would be lost. Found it on the edge \
+         that has all of it, as `postern fleet status` says, right after `postern fleet leave` there. If there is none \
+         any more, and what etcd has of the fleet is to go, remove the keys that begin with its prefix (`etcdctl del \
+         --prefix`)",
+        head.revision
+    ))
 }
 
 fn refused(why: impl Into<String>) -> FleetRefusal {
@@ -520,23 +546,14 @@ impl Fleet for Edge {
                     "this gateway is in a fleet still: `postern fleet leave` first",
                 ));
             }
-            let known = self.control.model().revision;
-            // One that cannot be read is older or newer, and says nothing.
-            if let Ok(head) = self.etcd.head()
-                && head.revision > known
-            {
-                return Err(refused(format!(
-                    "the fleet is at revision {}, and this gateway has {known}: what was changed in between would be \
-                     lost. Found it on the edge that has all of it (`postern fleet status`)",
-                    head.revision
-                )));
-            }
-            let removed = self.etcd.remove_fleet(|record| !fits(record));
-            if !removed.map_err(unavailable)? {
-                return Err(refused(
-                    "etcd has a fleet of this name whose stores have this version's format: `postern fleet join` \
-                     joins it",
-                ));
+            let left = self.control.left();
+            let left = left.filter(|left| left.fleet == self.name);
+            let left = left.map(|left| head(left.mark));
+            let kept = self
+                .etcd
+                .remove_fleet(move |record, head| not_replaced(record, head, left.as_ref()));
+            if let Some(why) = kept.map_err(unavailable)? {
+                return Err(refused(why));
             }
         }
         let proof = self.control.fleet_proof(&self.name);
