@@ -270,10 +270,7 @@ impl<T: Take> Follower<T> {
     async fn catch_up(&mut self) -> Result<i64, Ended> {
         loop {
             let asked = Instant::now();
-            let page = match timeout(2 * REQUEST_TIMEOUT, self.log.after(&self.known)).await {
-                Ok(page) => page?,
-                Err(_late) => return Err(LogError::Late.into()),
-            };
+            let page = self.log.after(&self.known).await?;
             let head = page.head.revision;
             self.heard(Some(head));
             if head > self.known.revision {

@@ -19,8 +19,8 @@ use crate::follower::{Follower, Standing, Take};
 use crate::founding::{FleetRecord, Founding};
 use crate::leadership::{Candidate, Leadership, Mandate};
 use crate::limits::{
-    APPEND_TIMEOUT, EDGE_NAME_BYTES_MAX, PART_TIMEOUT, QUESTION_TIMEOUT, STOP_TIMEOUT, TRY_TIMEOUT,
-    UPKEEP_TIMEOUT, VALUE_BYTES_MAX,
+    APPEND_TIMEOUT, EDGE_NAME_BYTES_MAX, NEWS_TIMEOUT, PART_TIMEOUT, QUESTION_TIMEOUT,
+    READ_TIMEOUT, STOP_TIMEOUT, TRY_TIMEOUT, UPKEEP_TIMEOUT, VALUE_BYTES_MAX,
 };
 use crate::log::{AppendError, Log, LogError};
 use crate::names::FleetName;
@@ -166,17 +166,31 @@ impl Fleet {
         self.ask(|log| async move { log.head().await })
     }
 
-    /// The entries behind `known`, as many as are read at once. None when there are none.
+    /// The entries behind `known`, as many as are read at once, within [`NEWS_TIMEOUT`]. None when there are none.
     ///
     /// # Errors
     /// See [`LogError`].
     pub fn after(&self, known: &Head) -> Result<Page, LogError> {
-        let known = *known;
-        self.ask(move |log| async move { log.after(&known).await })
+        self.after_within(NEWS_TIMEOUT, *known)
+    }
+
+    /// The same within [`READ_TIMEOUT`]: for who holds up nobody, however slow the link is.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn read_after(&self, known: &Head) -> Result<Page, LogError> {
+        self.after_within(READ_TIMEOUT, *known)
+    }
+
+    fn after_within(&self, bound: Duration, known: Head) -> Result<Page, LogError> {
+        let log = self.log.clone();
+        let end = Instant::now() + QUESTION_TIMEOUT;
+        let read = async move { log.after_until(end, known).await };
+        self.shared.call(bound, read)?
     }
 
     /// Adds an entry behind `head`, and answers the new head: within [`APPEND_TIMEOUT`]; a large one within twice
-    /// that and [`PART_TIMEOUT`] for each of its parts.
+    /// that and [`PART_TIMEOUT`] for each of its parts, and sooner when etcd falls silent: see [`Log::append`].
     ///
     /// # Errors
     /// See [`AppendError`].

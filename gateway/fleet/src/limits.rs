@@ -12,7 +12,7 @@ pub const VALUE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of an entry: a revocation list of 64 MiB with its record. A larger one is refused by who would
 /// write it, and believed by nobody who reads it.
 pub const ENTRY_BYTES_MAX: usize = 96 << 20;
-/// Entries that are read at once: with values of the largest size the answer stays below the 4 MiB that
+/// Entries that are read at once at first, and fewer after a page that did not come in time: with values of the largest size the answer stays below the 4 MiB that
 /// gRPC takes of a message.
 pub const PAGE_ENTRIES: i64 = 15;
 /// Entries that are read at once when the last ones were small, each of [`SMALL_ENTRY_BYTES`] at the most: an edge
@@ -20,7 +20,10 @@ pub const PAGE_ENTRIES: i64 = 15;
 pub const PAGE_SMALL_ENTRIES: i64 = 200;
 /// See [`PAGE_SMALL_ENTRIES`]; most changes are of some kilobytes.
 pub const SMALL_ENTRY_BYTES: usize = 8 << 10;
-/// Bytes of entries that are gathered before they are given on: those in parts come one by one.
+/// Parts of an entry or of a snapshot that are read at once: 1 MiB, which comes in [`PART_TRY_TIMEOUT`] where a link
+/// brings 2 Mbit/s.
+pub const PAGE_PARTS: i64 = 4;
+/// Bytes of entries that are gathered before they are given on; of those in parts there is one at the most.
 pub const PAGE_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one message from etcd: a page of the largest values, and room for their keys.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -105,6 +108,26 @@ pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 pub const PART_TIMEOUT: Duration = Duration::from_millis(250);
 /// For one try of a part: from afar it waits for HTTP/2's window (64 KiB at first) to open some times.
 pub const PART_TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Without a part of a large entry that is written, for its change to be given up: for one try with a member that
+/// hangs, and as long as a change may take with another one. Other changes wait meanwhile.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () =
+    assert!(SILENCE_TIMEOUT.as_secs() >= PART_TRY_TIMEOUT.as_secs() + APPEND_TIMEOUT.as_secs());
+
+/// For what follows a place, that a change waits for, and others with it. A large entry that does not come in this
+/// time is left to the follower, which has as long as [`READ_TIMEOUT`], and the change is refused until it is there.
+pub const NEWS_TIMEOUT: Duration = Duration::from_secs(20);
+/// For a page of the log with the largest entry, where each request takes all of its own time: nothing else waits for
+/// it.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(490);
+
+const _: () = assert!(
+    READ_TIMEOUT.as_secs()
+        >= QUESTION_TIMEOUT.as_secs()
+            + PART_TRY_TIMEOUT.as_secs()
+                * (ENTRY_BYTES_MAX / VALUE_BYTES_MAX / PAGE_PARTS as usize) as u64
+);
 /// For a question that somebody waits for, with all tries.
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// For reading a whole log once, or removing what is not needed any more: nobody waits but the leader.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boring::rand::rand_bytes;
@@ -20,8 +20,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
 use crate::lease::Lease;
 use crate::limits::{
-    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PART_TIMEOUT, PART_TRY_TIMEOUT,
-    PARTS_AT_ONCE, RETRY, TRY_TIMEOUT, TURN_TTL_SEC, VALUE_BYTES_MAX,
+    APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_ENTRIES, PART_TIMEOUT,
+    PART_TRY_TIMEOUT, PARTS_AT_ONCE, RETRY, SILENCE_TIMEOUT, TRY_TIMEOUT, TURN_TTL_SEC,
+    VALUE_BYTES_MAX,
 };
 use crate::names::{FleetName, Names};
 use crate::record::{
@@ -117,8 +118,10 @@ pub(crate) struct Link {
     engine: Engine,
     /// Made when something is asked.
     client: Mutex<Option<Client>>,
-    /// Whether the entries that were read last are.
-    pub(crate) are_small: AtomicBool,
+    /// How often another member was turned to.
+    turned: AtomicUsize,
+    /// Entries that the next page is to have at the most.
+    pub(crate) at_once: AtomicI64,
 }
 
 impl Log {
@@ -128,7 +131,8 @@ impl Log {
         let link = Link {
             engine,
             client: Mutex::new(None),
-            are_small: AtomicBool::new(false),
+            turned: AtomicUsize::new(0),
+            at_once: AtomicI64::new(PAGE_ENTRIES),
         };
         Self {
             link: Arc::new(link),
@@ -295,7 +299,7 @@ impl Log {
     }
 
     /// The same with a time of its own for each try.
-    async fn within<T, F>(
+    pub(crate) async fn within<T, F>(
         &self,
         patience: Duration,
         end: Instant,

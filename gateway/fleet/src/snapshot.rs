@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use crate::founding::{Founding, write_record};
 use crate::lease::{Lease, Signed};
 use crate::limits::{
-    PAGE_ENTRIES, PART_TIMEOUT, QUESTION_TIMEOUT, SNAPSHOT_BYTES_MAX, SNAPSHOT_SIGN_PARTS,
-    SNAPSHOT_WRITER_TTL_SEC, VALUE_BYTES_MAX,
+    PAGE_PARTS, PART_TIMEOUT, PART_TRY_TIMEOUT, QUESTION_TIMEOUT, SNAPSHOT_BYTES_MAX,
+    SNAPSHOT_SIGN_PARTS, SNAPSHOT_WRITER_TTL_SEC, VALUE_BYTES_MAX,
 };
 use crate::log::{Log, LogError, answers, new_id, now};
 use crate::past::write_past;
@@ -500,12 +500,12 @@ impl Reading {
         let (first, end) = (&first, &end);
         let ask = |log: Log| async move {
             let range = GetOptions::new().with_range(end.as_str());
-            let page = range.with_limit(PAGE_ENTRIES);
+            let page = range.with_limit(PAGE_PARTS);
             let mut values = log.values().await?;
             Ok(values.get(first.as_str(), Some(page)).await?)
         };
         let until = Instant::now() + QUESTION_TIMEOUT;
-        let answer = self.log.until(until, ask).await?;
+        let answer = self.log.within(PART_TRY_TIMEOUT, until, ask).await?;
         let mut page = Vec::new();
         for stored in answer.kvs() {
             let wanted = self.log.names().snapshot_part(&self.head.id, self.parts);

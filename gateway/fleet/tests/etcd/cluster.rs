@@ -139,6 +139,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) async fn to(member: SocketAddr) -> Self {
+        Self::slow(member, None).await
+    }
+
+    /// One that brings so many bytes a second from the member at the most.
+    pub(crate) async fn slow(member: SocketAddr, rate: Option<u32>) -> Self {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (passes, does_pass) = watch::channel(true);
@@ -155,8 +160,8 @@ impl Wire {
                     };
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
-                    tokio::spawn(pass(from_client, to_server, does_pass.clone()));
-                    tokio::spawn(pass(from_server, to_client, does_pass));
+                    tokio::spawn(pass(from_client, to_server, does_pass.clone(), None));
+                    tokio::spawn(pass(from_server, to_client, does_pass, rate));
                 });
             }
         });
@@ -184,6 +189,7 @@ async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut does_pass: watch::Receiver<bool>,
+    rate: Option<u32>,
 ) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut buffer = vec![0; 64 << 10];
@@ -196,6 +202,9 @@ async fn pass(
         }
         if to.write_all(&buffer[..length]).await.is_err() {
             return;
+        }
+        if let Some(rate) = rate {
+            sleep(Duration::from_secs(1) * u32::try_from(length).unwrap() / rate).await;
         }
     }
 }

@@ -179,7 +179,7 @@ pub(super) fn state(etcd: &Etcd) -> Result<(FleetState, std::time::Instant), Str
     let mut known = snapshot.head;
     loop {
         let asked = std::time::Instant::now();
-        let page = etcd.after(&known).map_err(|error| error.to_string())?;
+        let page = etcd.read_after(&known).map_err(|error| error.to_string())?;
         for entry in page.entries {
             known = entry.head;
             state.entries.push((mark(&known), entry.bytes.to_vec()));
