@@ -186,6 +186,7 @@ impl<T: Take> Follower<T> {
         let mut pause = RETRY.0;
         loop {
             let before = self.known;
+            let asked = self.log.asks();
             let mut ended = self.follow().await;
             if let Ended::Trimmed(why) = ended {
                 ended = match self.take_snapshot(&why).await {
@@ -204,7 +205,7 @@ impl<T: Take> Follower<T> {
                 Ended::Failed(why) | Ended::Trimmed(why) => {
                     self.tell(State::Away { why });
                     rest(&mut pause).await;
-                    self.log.move_on().await;
+                    self.log.move_on_from(asked).await;
                 }
                 Ended::Stuck(reason, why) => {
                     self.tell(State::Stuck { reason, why });

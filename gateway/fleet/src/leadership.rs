@@ -167,6 +167,7 @@ impl Candidate {
     async fn lead(&self, lease: &mut Option<Lease>) -> std::convert::Infallible {
         let mut pause = RETRY.0;
         loop {
+            let asked = self.log.asks();
             match self.ask(lease).await {
                 Ok(Asked::Ours(ours)) => {
                     pause = RETRY.0;
@@ -186,7 +187,7 @@ impl Candidate {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "who leads is not known");
                         self.say(Leadership::Nobody, None);
-                        self.log.move_on().await;
+                        self.log.move_on_from(asked).await;
                     }
                     sleep(by_chance(LEADER_JITTER)).await;
                 }
@@ -195,7 +196,7 @@ impl Candidate {
                     tracing::debug!(%error, "who leads cannot be asked");
                     self.say(Leadership::Nobody, None);
                     rest(&mut pause).await;
-                    self.log.move_on().await;
+                    self.log.move_on_from(asked).await;
                 }
             }
         }
@@ -264,6 +265,7 @@ impl Candidate {
     /// Has etcd confirm lease and key, by whichever member answers; not when they are certainly gone.
     async fn confirm(&self, lease: &mut Lease) -> bool {
         loop {
+            let asked = self.log.asks();
             // The key first: what is confirmed after it holds from then on.
             match look(&self.log).await {
                 Ok(there) => {
@@ -281,7 +283,7 @@ impl Candidate {
                 }
                 Err(error) => tracing::debug!(%error, "a leader cannot ask for its key"),
             }
-            self.log.move_on().await;
+            self.log.move_on_from(asked).await;
             sleep(RETRY.0).await;
         }
     }

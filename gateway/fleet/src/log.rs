@@ -113,6 +113,10 @@ pub struct Log {
     edge: Arc<str>,
 }
 
+/// The member that was asked, as the number of those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asks(usize);
+
 /// The connection.
 pub(crate) struct Link {
     engine: Engine,
@@ -143,9 +147,23 @@ impl Log {
 
     /// Asks another member from now on.
     pub async fn move_on(&self) {
+        self.move_on_from(self.asks()).await;
+    }
+
+    /// Whom it asks now.
+    pub(crate) fn asks(&self) -> Asks {
+        Asks(self.link.turned.load(Ordering::Relaxed))
+    }
+
+    /// Asks another member than that from now on. When it already does, it goes on with that one: of many that waited
+    /// for one member, each would turn, and perhaps end at the same one.
+    pub(crate) async fn move_on_from(&self, asked: Asks) {
         let mut client = self.link.client.lock().await;
-        self.link.engine.move_on();
-        *client = None;
+        if self.asks() == asked {
+            self.link.turned.fetch_add(1, Ordering::Relaxed);
+            self.link.engine.move_on();
+            *client = None;
+        }
     }
 
     /// The edge that this is.
@@ -319,7 +337,7 @@ impl Log {
                 Ok(done) => return done,
                 Err(_late) => {}
             }
-            self.move_on().await;
+            self.move_on_from(asked).await;
             sleep(RETRY.0.min(left)).await;
         }
     }
@@ -331,6 +349,7 @@ impl Log {
         let entry_key = self.names.entry(next.revision);
         let txn = Txn::new()
             .when([Compare::value(
+            let asked = self.asks();
                 head_key.clone(),
                 CompareOp::Equal,
                 write_head(head),

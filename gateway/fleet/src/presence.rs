@@ -195,6 +195,7 @@ impl Announcer {
     async fn announce(&mut self, kept: &mut Option<Lease>) {
         let mut pause = RETRY.0;
         loop {
+            let asked = self.log.asks();
             match self.claim(kept).await {
                 Ok(Claimed::Ours(lease)) => {
                     pause = RETRY.0;
@@ -208,7 +209,7 @@ impl Announcer {
                         Err(state) => self.tell(state),
                     }
                     *kept = None;
-                    self.log.move_on().await;
+                    self.log.move_on_from(asked).await;
                 }
                 Ok(Claimed::Theirs(by)) => {
                     tracing::error!(edge = self.log.edge(), by, "another edge has this name");
@@ -219,7 +220,7 @@ impl Announcer {
                 Err(error) => {
                     let why = error.to_string();
                     self.tell(PresenceState::Unknown { why });
-                    self.log.move_on().await;
+                    self.log.move_on_from(asked).await;
                 }
             }
             rest(&mut pause).await;
@@ -303,6 +304,7 @@ impl Announcer {
         loop {
             tokio::select! {
                 () = sleep_until(sign) => {
+                    let asked = self.log.asks();
                     match lease.sign(&self.log).await {
                         Signed::Kept => sign = Instant::now() + EDGE_SIGN,
                         Signed::Gone => return Ok(()),
@@ -310,7 +312,7 @@ impl Announcer {
                             if Instant::now() >= lease.until {
                                 return Err(PresenceState::Unknown { why: error.to_string() });
                             }
-                            self.log.move_on().await;
+                            self.log.move_on_from(asked).await;
                             sign = Instant::now() + RETRY.0;
                             continue;
                         }

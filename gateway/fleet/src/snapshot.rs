@@ -310,11 +310,12 @@ impl Writing {
     async fn put(&mut self, part: &[u8]) -> Result<(), SnapshotError> {
         let number = self.written.parts;
         if number > 0 && number.is_multiple_of(SNAPSHOT_SIGN_PARTS) {
+            let asked = self.log.asks();
             match self.lease.sign(&self.log).await {
                 Signed::Kept => {}
                 Signed::Gone => return Err(SnapshotError::TooSlow),
                 // There is time for others, and the mark is looked for at the end.
-                Signed::Failed(_) => self.log.move_on().await,
+                Signed::Failed(_) => self.log.move_on_from(asked).await,
             }
         }
         let key = self.log.names().snapshot_part(&self.written.id, number);
