@@ -213,7 +213,7 @@ impl Log {
 
     /// Adds an entry behind `head`, and answers the new head. It asks other members when one does not
     /// answer, for [`APPEND_TIMEOUT`] in all; before that, for as long again and [`PART_TIMEOUT`] for each part
-    /// of a large one.
+    /// of a large one, but no longer than [`SILENCE_TIMEOUT`] without one that is written.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -237,9 +237,19 @@ impl Log {
             parts,
         };
         let added = self.add(head, &next, &entry, bytes).await;
-        if !matches!(added, Ok(_) | Err(AppendError::Unknown(_))) && parts > 0 {
+        if parts > 0 {
             let parts = self.names.parts_of(next.revision, &entry.id);
-            self.remove_unneeded(parts).await;
+            match &added {
+                Ok(_) | Err(AppendError::Unknown(_)) => {}
+                // Nobody waits for etcd, which does not answer.
+                Err(AppendError::Log(error)) if error.may_pass() => {
+                    let log = self.clone();
+                    drop(tokio::spawn(
+                        async move { log.remove_unneeded(parts).await },
+                    ));
+                }
+                Err(_) => self.remove_unneeded(parts).await,
+            }
         }
         added
     }
@@ -263,7 +273,14 @@ impl Log {
                 self.put_part(end, head, key, part)
             });
             let mut written = stream::iter(parts).buffer_unordered(PARTS_AT_ONCE);
-            while written.try_next().await?.is_some() {}
+            // Other changes wait meanwhile, those of this edge alone among them: when etcd goes away, they do not wait
+            // for as long as all parts would take.
+            let silent = |_late| AppendError::from(LogError::Late);
+            while timeout(SILENCE_TIMEOUT, written.try_next())
+                .await
+                .map_err(silent)??
+                .is_some()
+            {}
         }
         let value = write_entry(entry, inline);
         self.swap(head, next, &value).await
@@ -332,6 +349,7 @@ impl Log {
             if left.is_zero() {
                 return Err(failure);
             }
+            let asked = self.asks();
             match timeout(left.min(patience), ask(self.clone())).await {
                 Ok(Err(error)) if error.may_pass() => failure = error,
                 Ok(done) => return done,
@@ -349,7 +367,6 @@ impl Log {
         let entry_key = self.names.entry(next.revision);
         let txn = Txn::new()
             .when([Compare::value(
-            let asked = self.asks();
                 head_key.clone(),
                 CompareOp::Equal,
                 write_head(head),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fleet::limits::VALUE_BYTES_MAX;
-use fleet::{AppendError, Follower, Log, LogError, State};
+use fleet::limits::{ENTRY_BYTES_MAX, VALUE_BYTES_MAX};
+use fleet::{AppendError, Fleet, Follower, Log, LogError, State};
+use tokio::time::timeout;
 
-use crate::cluster::{BEGIN, Etcd, Kept, eventually, keys};
+use crate::cluster::{BEGIN, Etcd, Kept, PATIENCE, Wire, eventually, keys, open, parts};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_of_all_sizes_come_in_their_order() {
@@ -219,4 +220,85 @@ async fn an_edge_that_dies_while_it_writes_parts_leaves_nothing_that_is_seen() {
     }
     assert_eq!(kept.bytes(), [b"another"; 3]);
     following.abort();
+}
+
+/// A link of some 6 Mbit/s: whole entries take longer than any request may, and their parts do not.
+const SLOW: u32 = 800 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entries_and_snapshots_come_over_a_slow_link() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let log = etcd.begun().await;
+    let wire = Wire::slow(etcd.address(0), Some(SLOW)).await;
+    // Each takes longer than one request has.
+    let large = vec![7; 34 * VALUE_BYTES_MAX];
+    let small = vec![8; VALUE_BYTES_MAX];
+    let mut head = BEGIN;
+    for bytes in [&small, &large, &large, &small] {
+        head = log.append(&head, bytes).await.unwrap();
+    }
+    let kept = Kept::default();
+    let (follower, _) = Follower::new(open(wire.settings(), "b"), BEGIN, kept.clone());
+    let following = tokio::spawn(follower.run());
+    // As who joins reads it.
+    let settings = wire.settings();
+    let state = vec![9; 10 * VALUE_BYTES_MAX];
+    log.put_snapshot(&head, parts(&[&state])).await.unwrap();
+    let read = tokio::task::spawn_blocking(move || {
+        let fleet = Fleet::start(settings, &"test".parse().unwrap(), "c").unwrap();
+        let snapshot = fleet.snapshot().unwrap().unwrap();
+        let mut bytes = 0;
+        let each = |part: bytes::Bytes| {
+            bytes += part.len();
+            Ok(())
+        };
+        fleet.read_snapshot(&snapshot, each).unwrap();
+        let mut known = BEGIN;
+        let mut sizes = Vec::new();
+        while known != head {
+            let page = fleet.read_after(&known).unwrap();
+            sizes.extend(page.entries.iter().map(|entry| entry.bytes.len()));
+            known = page.entries.last().unwrap().head;
+        }
+        (bytes, sizes)
+    });
+    let (bytes, sizes) = read.await.unwrap();
+    assert_eq!(bytes, state.len());
+    let sent = [small.len(), large.len(), large.len(), small.len()];
+    assert_eq!(sizes, sent);
+    kept.has(head).await;
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_change_does_not_wait_for_an_etcd_that_goes_away() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let _log = etcd.begun().await;
+    let wire = Wire::to(etcd.address(0)).await;
+    let log = open(wire.settings(), "b");
+    let large = vec![7; ENTRY_BYTES_MAX];
+    let appended = tokio::spawn(async move { log.append(&BEGIN, &large).await });
+    eventually("some parts", async || {
+        (keys(&etcd, "/postern/test/part/").await.len() > 8).then_some(())
+    })
+    .await;
+    wire.cut();
+    // All of its parts would have more than this.
+    let ended = timeout(PATIENCE, appended).await;
+    let ended = ended.expect("it is given up").unwrap();
+    assert!(matches!(ended, Err(AppendError::Log(_))), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_parts_of_a_large_change_leave_a_member_that_hangs_together() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let log = etcd.begun().await;
+    // It takes connections, and nothing passes.
+    let hangs = Wire::to(etcd.address(0)).await;
+    hangs.cut();
+    let mut settings = hangs.settings();
+    settings.members.extend(etcd.settings().members);
+    let large = vec![7; 40 * VALUE_BYTES_MAX];
+    let head = open(settings, "b").append(&BEGIN, &large).await.unwrap();
+    assert_eq!(log.head().await.unwrap(), head);
 }
