@@ -78,6 +78,8 @@ pub const FLEET_TURN_AFTER: u32 = 4;
 /// How long an edge lets another one go first, at the most: a few ways to etcd and back from far away, or as long as
 /// a large entry takes. It holds up this edge's own changes, and nothing that others have changed.
 pub const FLEET_TURN_WAIT: Duration = Duration::from_secs(3);
+/// How long one change waits for the turns of several edges, one behind the other.
+pub const FLEET_TURNS_WAIT: Duration = Duration::from_secs(6);
 /// How often it looks whether that one is done.
 pub const FLEET_TURN_LOOK: Duration = Duration::from_millis(50);
 /// How often the leader looks whether the log in etcd is to be made shorter.

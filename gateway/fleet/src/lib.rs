@@ -58,7 +58,7 @@ pub use self::log::{AppendError, Log, LogError};
 pub use self::names::{FleetName, NameError};
 pub use self::past::Past;
 pub use self::presence::{Announcement, Announcer, EdgeSeen, PresenceState};
-pub use self::reading::Page;
+pub use self::reading::{Page, Turn};
 pub use self::record::{Digest, Entry, Head, RecordError};
 pub use self::snapshot::{SnapshotError, SnapshotHead};
 pub use self::upkeep::{Due, Maintained, Upkeep};

@@ -23,7 +23,16 @@ pub struct Page {
     /// etcd's own number of that moment, from which on changes can be watched.
     pub(crate) seen: i64,
     /// Another edge that asks to go first with its next change.
-    pub turn: Option<String>,
+    pub turn: Option<Turn>,
+}
+
+/// That an edge asks to go first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Its name.
+    pub edge: String,
+    /// Tells this time from every other one.
+    pub number: i64,
 }
 
 impl Log {
@@ -117,13 +126,18 @@ impl Log {
         if last.revision == head.revision && last != head {
             return Err(another_than(&head, known));
         }
-        let turn = turn.kvs().first().and_then(|turn| turn.value_str().ok());
-        let turn = turn.filter(|edge| **edge != *self.edge());
+        let turn = turn.kvs().first().and_then(|turn| {
+            Some(Turn {
+                edge: turn.value_str().ok()?.to_owned(),
+                number: turn.mod_revision(),
+            })
+        });
+        let turn = turn.filter(|turn| *turn.edge != *self.edge());
         Ok(Page {
             entries,
             head,
             seen,
-            turn: turn.map(str::to_owned),
+            turn,
         })
     }
 

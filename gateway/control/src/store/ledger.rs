@@ -68,6 +68,8 @@ pub struct News {
     pub entries: Vec<(Mark, Vec<u8>)>,
     /// The end of the log.
     pub head: Mark,
+    /// Whether another edge goes first with a change: what it waits for is asked again, once these entries are taken.
+    pub turn: bool,
 }
 
 /// The log of a fleet.

@@ -89,6 +89,7 @@ impl Ledger for Log {
         Ok(News {
             entries: entries.collect(),
             head: held.head(),
+            turn: false,
         })
     }
 }
@@ -599,4 +600,53 @@ fn a_state_is_read_of_one_moment_and_no_change_waits_for_that() {
     read.unwrap();
     assert_eq!(seen, Some(before));
     assert_ne!(control.state_digest().unwrap(), before);
+}
+
+/// A log in which another edge asks to go first, and does so when it is waited for.
+struct Turned {
+    log: Arc<Log>,
+    asked: AtomicUsize,
+    goes_first: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Ledger for Turned {
+    fn append(&self, after: Mark, entry: Vec<u8>) -> Result<Mark, LedgerError> {
+        self.log.append(after, entry)
+    }
+
+    fn after(&self, known: Mark) -> Result<News, LedgerError> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        if asked == 1 {
+            (self.goes_first)();
+        }
+        let news = self.log.after(known)?;
+        // As from etcd: what there is comes at once, and says that there is a turn.
+        Ok(News {
+            turn: asked == 0 && !news.entries.is_empty(),
+            ..news
+        })
+    }
+}
+
+#[test]
+fn whose_turn_it_is_goes_first_also_when_there_is_something_to_take() {
+    let fleet = Fleet::of(World::new(), 1);
+    let far = Arc::new(with_key_of(&fleet.edges[0]));
+    let state = fleet.edge(0).state().unwrap();
+    far.control().join(NAME, &state, false).unwrap();
+    far.control().attach(Ok(fleet.log.clone()));
+    let goes_first = far.clone();
+    let turned = Arc::new(Turned {
+        log: fleet.log.clone(),
+        asked: AtomicUsize::new(0),
+        goes_first: Box::new(move || {
+            goes_first.control().create_zone("far.test").unwrap();
+        }),
+    });
+    fleet.edge(1).attach(Ok(turned));
+    // Another edge close to etcd has changed something, and this one finds it.
+    fleet.edge(0).create_zone("near.test").unwrap();
+    fleet.edge(1).create_zone("last.test").unwrap();
+    assert!(fleet.edge(1).zone("far.test").is_ok(), "it went first");
+    fleet.compare("in turn");
 }

@@ -127,12 +127,19 @@ async fn an_edge_has_the_keys_of_its_fleet_and_tokens_are_renewed() {
     crate::cluster::trim(&log, head.revision).await;
     assert_eq!(log.past(&BEGIN.then(&[0])).await.unwrap(), Past::Had);
     log.take_turn().await.unwrap();
-    let seen = open(as_user(&etcd, "secret"), "b").after(&head).await;
-    assert_eq!(seen.unwrap().turn.as_deref(), Some("a"));
+    let seen = async || {
+        let seen = open(as_user(&etcd, "secret"), "b").after(&head).await;
+        seen.unwrap().turn
+    };
+    let first = seen().await.unwrap();
+    assert_eq!(first.edge, "a");
+    assert_eq!(seen().await, Some(first.clone()));
     assert_eq!(log.after(&head).await.unwrap().turn, None, "its own");
     log.end_turn().await.unwrap();
-    let seen = open(as_user(&etcd, "secret"), "b").after(&head).await;
-    assert_eq!(seen.unwrap().turn, None);
+    assert_eq!(seen().await, None);
+    log.take_turn().await.unwrap();
+    assert_ne!(seen().await.unwrap(), first, "another one of the same edge");
+    log.end_turn().await.unwrap();
     let (candidate, mandate) = fleet::Candidate::new(log.clone()).unwrap();
     let (announcer, said) = fleet::Announcer::new(log.clone(), "id", 1.into()).unwrap();
     let (leads, says) = (tokio::spawn(candidate.run()), tokio::spawn(announcer.run()));

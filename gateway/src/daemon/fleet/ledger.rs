@@ -93,14 +93,15 @@ impl Ledger for EtcdLedger {
 
     fn after(&self, known: Mark) -> Result<News, LedgerError> {
         self.check()?;
-        let page = loop {
+        let (page, turn) = loop {
             let page = self.etcd.after(&head(known)).map_err(of_log)?;
-            // What others have changed is put into force before anything is waited for.
-            let other = page.turn.as_deref();
-            if !page.entries.is_empty() || !self.turns.waits_for(other, Instant::now()) {
-                break page;
+            let number = page.turn.as_ref().map(|turn| turn.number);
+            let waits = self.turns.waits_for(number, Instant::now());
+            // What others have changed is put into force before anything is waited for; then this is asked again.
+            if !page.entries.is_empty() || !waits {
+                break (page, waits);
             }
-            tracing::debug!(edge = other, "another edge goes first");
+            tracing::debug!(turn = ?page.turn, "another edge goes first");
             std::thread::sleep(FLEET_TURN_LOOK);
         };
         let last = page.entries.last().map(|entry| entry.head.revision);
@@ -114,6 +115,7 @@ impl Ledger for EtcdLedger {
                 .map(|entry| (mark(&entry.head), entry.bytes.to_vec()))
                 .collect(),
             head: mark(&page.head),
+            turn,
         })
     }
 }

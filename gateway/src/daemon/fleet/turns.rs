@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::limits::{FLEET_TURN_AFTER, FLEET_TURN_WAIT};
+use crate::limits::{FLEET_TURN_AFTER, FLEET_TURN_WAIT, FLEET_TURNS_WAIT};
 
 /// What an edge has lost, and how long it has waited.
 #[derive(Default)]
@@ -17,12 +17,23 @@ pub(super) struct Turns {
     lost: AtomicU32,
     /// Entries that were left when the log was read last.
     behind: AtomicU64,
-    /// Since when another edge goes first.
-    waits: Mutex<Option<Instant>>,
+    /// For whom it waits.
+    waits: Mutex<Option<Waits>>,
+}
+
+/// That another edge goes first.
+#[derive(Clone, Copy)]
+struct Waits {
+    /// With which of its turns.
+    turn: i64,
+    /// Since when.
+    begun: Instant,
+    /// Since when one edge or another does, as far as this edge's next change has waited.
+    first: Option<Instant>,
 }
 
 impl Turns {
-    fn waits(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn waits(&self) -> MutexGuard<'_, Option<Waits>> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -36,6 +47,9 @@ impl Turns {
 
     /// A change was made, or given up. Whether the others may wait for this edge.
     pub(super) fn over(&self) -> bool {
+        if let Some(waits) = &mut *self.waits() {
+            waits.first = None;
+        }
         self.lost.swap(0, Ordering::Relaxed) >= FLEET_TURN_AFTER
     }
 
@@ -46,16 +60,23 @@ impl Turns {
         before > 0 && left >= before && self.lost(false)
     }
 
-    /// Whether to let another edge go first that asks, for a bounded time; when none does, the next one is waited
-    /// for as long again.
-    pub(super) fn waits_for(&self, other: Option<&str>, now: Instant) -> bool {
+    /// Whether to let another edge go first, in the turn of this number: for a bounded time, and for another one when the
+    /// next turn is there, be it the same edge's; all of them together hold up one change for a bounded time, too.
+    pub(super) fn waits_for(&self, turn: Option<i64>, now: Instant) -> bool {
         let mut waits = self.waits();
-        if other.is_none() {
+        let Some(turn) = turn else {
             *waits = None;
             return false;
-        }
-        let begun = *waits.get_or_insert(now);
-        now.duration_since(begun) < FLEET_TURN_WAIT
+        };
+        let same = waits.filter(|waits| waits.turn == turn);
+        let begun = same.map_or(now, |waits| waits.begun);
+        let first = waits.and_then(|waits| waits.first).unwrap_or(now);
+        *waits = Some(Waits {
+            turn,
+            begun,
+            first: Some(first),
+        });
+        now.duration_since(begun) < FLEET_TURN_WAIT && now.duration_since(first) < FLEET_TURNS_WAIT
     }
 }
 
@@ -87,17 +108,26 @@ mod tests {
     }
 
     #[test]
-    fn one_turn_is_waited_for_so_long_and_the_next_one_anew() {
+    fn each_turn_is_waited_for_so_long_and_the_next_one_anew() {
         let turns = Turns::default();
         let now = Instant::now();
-        assert!(turns.waits_for(Some("a"), now));
+        assert!(turns.waits_for(Some(1), now));
         let nearly = now + FLEET_TURN_WAIT / 2;
-        assert!(turns.waits_for(Some("a"), nearly));
+        assert!(turns.waits_for(Some(1), nearly));
         let late = now + FLEET_TURN_WAIT;
-        assert!(!turns.waits_for(Some("a"), late));
+        assert!(!turns.waits_for(Some(1), late));
+        // The next one, which comes without a moment between them.
+        assert!(turns.waits_for(Some(2), late));
+        // A change waits for several together no longer than for two.
+        let later = now + FLEET_TURNS_WAIT;
+        assert!(!turns.waits_for(Some(3), later));
+        assert!(!turns.over());
+        assert!(turns.waits_for(Some(3), later), "the next change does");
         // It is not waited for again as long as it lasts.
-        assert!(!turns.waits_for(Some("a"), late + FLEET_TURN_WAIT));
-        assert!(!turns.waits_for(None, late));
-        assert!(turns.waits_for(Some("b"), late));
+        assert!(!turns.waits_for(Some(3), later + FLEET_TURN_WAIT));
+        assert!(!turns.over());
+        assert!(!turns.waits_for(Some(3), later + FLEET_TURN_WAIT));
+        assert!(!turns.waits_for(None, later));
+        assert!(turns.waits_for(Some(4), later));
     }
 }
