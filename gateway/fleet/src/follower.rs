@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::clock::Moment;
 use crate::limits::{REQUEST_TIMEOUT, RETRY};
 use crate::log::{Log, LogError, by_chance};
 use crate::past::Past;
@@ -113,7 +114,7 @@ pub struct Standing {
     pub contact: Option<Instant>,
     /// Everything that was in the log then was taken: what is newer may not be. Receivers are not woken for this
     /// alone.
-    pub whole: Option<Instant>,
+    pub whole: Option<Moment>,
 }
 
 /// An edge that follows.
@@ -237,7 +238,7 @@ impl<T: Take> Follower<T> {
     }
 
     /// Everything was taken that was in the log at this time.
-    fn had_all(&self, at: Instant) {
+    fn had_all(&self, at: Moment) {
         self.standing.send_if_modified(|last| {
             last.whole = last.whole.max(Some(at));
             false
@@ -270,7 +271,7 @@ impl<T: Take> Follower<T> {
     /// Takes all that is there, and answers etcd's own number of the moment when it was.
     async fn catch_up(&mut self) -> Result<i64, Ended> {
         loop {
-            let asked = Instant::now();
+            let asked = Moment::now();
             let page = self.log.after(&self.known).await?;
             let head = page.head.revision;
             self.heard(Some(head));
@@ -289,7 +290,7 @@ impl<T: Take> Follower<T> {
 
     async fn watch(&mut self, mut watched: Watched<Ends>) -> Result<Infallible, Ended> {
         // Where the log ended when that was asked, while the watch has not told of it yet.
-        let mut awaited: Option<(Head, Instant)> = None;
+        let mut awaited: Option<(Head, Moment)> = None;
         loop {
             let (log, known) = (&self.log, self.known);
             let ask = || -> Question<Ends> {

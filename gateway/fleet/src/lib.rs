@@ -18,6 +18,7 @@
 //! | `reading` | what follows a place in it, read |
 //! | `founding` | what a fleet is, and how it begins |
 //! | `snapshot` | its whole state, for edges that are too far behind |
+//! | `clock` | a moment, also for a machine that is suspended |
 //! | `watched` | a watch that notices when etcd falls silent |
 //! | `follower` | an edge that takes entry after entry, whatever becomes of etcd meanwhile |
 //! | `lease` | what is there as long as an edge lives |
@@ -30,6 +31,7 @@
 //! What the bytes of an entry mean is `control`'s. Nothing here changes a store.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod credentials;
 mod engine;
 mod follower;
@@ -48,6 +50,7 @@ mod snapshot;
 mod upkeep;
 mod watched;
 
+pub use self::clock::Moment;
 pub use self::credentials::{Credentials, CredentialsError, Input};
 pub use self::engine::{Engine, EngineError, Member, Settings};
 pub use self::follower::{Follower, Standing, State, Stuck, Take, Taken};

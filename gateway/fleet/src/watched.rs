@@ -8,6 +8,7 @@ use std::pin::Pin;
 use etcd_client::{WatchOptions, WatchResponse, WatchStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::clock::Moment;
 use crate::limits::{CONTACT, REQUEST_TIMEOUT};
 use crate::log::{Log, LogError};
 
@@ -19,7 +20,7 @@ pub(crate) struct Watched<A> {
     stream: WatchStream,
     /// When etcd is asked next.
     ask: Instant,
-    question: Option<(Instant, Question<A>)>,
+    question: Option<(Moment, Question<A>)>,
 }
 
 /// What a watch tells.
@@ -27,7 +28,7 @@ pub(crate) enum Told<A> {
     /// What has happened, be it nothing.
     Events(WatchResponse),
     /// The answer to the question that was asked at this time.
-    Answer(A, Instant),
+    Answer(A, Moment),
 }
 
 impl<A> Watched<A> {
@@ -59,17 +60,17 @@ impl<A> Watched<A> {
                     biased;
                     told = self.stream.message() => return events(told),
                     () = sleep_until(self.ask) => {
-                        self.question = Some((Instant::now(), ask()));
+                        self.question = Some((Moment::now(), ask()));
                         continue;
                     }
                 }
             };
-            let (at, end) = (*at, *at + CONTACT.1);
+            let (at, end) = (*at, at.at + CONTACT.1);
             tokio::select! {
                 biased;
                 answer = question => {
                     self.question = None;
-                    self.ask = at + CONTACT.0;
+                    self.ask = at.at + CONTACT.0;
                     return Ok(Told::Answer(answer?, at));
                 }
                 told = self.stream.message() => return events(told),

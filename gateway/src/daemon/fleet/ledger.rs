@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::fleet::{
-    AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, SnapshotError, Standing, State,
+    AppendError, Digest, Fleet as Etcd, Founding, Head, LogError, Moment, SnapshotError, Standing,
+    State,
 };
 use bytes::Bytes;
 use control::{FleetState, Ledger, LedgerError, Mark, News};
@@ -167,7 +168,7 @@ pub(super) fn unframed(mark: Mark, mut all: &[u8]) -> Result<FleetState, String>
 }
 
 /// What etcd has: a state, and all that was changed since. With the time when that was all.
-pub(super) fn state(etcd: &Etcd) -> Result<(FleetState, std::time::Instant), String> {
+pub(super) fn state(etcd: &Etcd) -> Result<(FleetState, Moment), String> {
     let snapshot = etcd.snapshot().map_err(|error| error.to_string())?;
     let snapshot = snapshot.ok_or("etcd has no state of the fleet")?;
     let mut all = Vec::new();
@@ -180,7 +181,7 @@ pub(super) fn state(etcd: &Etcd) -> Result<(FleetState, std::time::Instant), Str
     drop(all);
     let mut known = snapshot.head;
     loop {
-        let asked = std::time::Instant::now();
+        let asked = Moment::now();
         let page = etcd.read_after(&known).map_err(|error| error.to_string())?;
         for entry in page.entries {
             known = entry.head;

@@ -134,7 +134,7 @@ impl Link {
         let Some(whole) = self.following.now().whole else {
             return false;
         };
-        self.seen.had_all(whole.into_std());
+        self.seen.had_all(whole);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let was_kept = kept.is_some_and(|kept| kept.elapsed() < FLEET_SEEN_EVERY);
         if was_kept || self.seen.age() >= FLEET_SEEN_EVERY {
@@ -195,7 +195,7 @@ impl Link {
         let standing = self.following.now();
         shown.head = standing.head.map(|head| head.max(shown.revision));
         if let Some(whole) = standing.whole {
-            self.seen.had_all(whole.into_std());
+            self.seen.had_all(whole);
         }
         shown.age_seconds = self.seen.age().as_secs_f64();
         shown.leads = self.leads();

@@ -24,7 +24,7 @@ use self::seen::Seen;
 pub(crate) use self::wanted::FleetError;
 use self::wanted::Wanted;
 use crate::limits::{FLEET_FIRST_LOOK, FLEET_FIRST_WAIT, FLEET_LOOK, FLEET_UPKEEP};
-use ::fleet::{Fleet as Etcd, FleetRecord, Founding, Head};
+use ::fleet::{Fleet as Etcd, FleetRecord, Founding, Head, Moment};
 use admin::{
     CredentialEnd, Fleet, FleetDone, FleetEdge, FleetRefusal, FleetShown, FleetState, Founded,
     InForce,
@@ -566,7 +566,7 @@ impl Fleet for Edge {
             ledger::found(&self.etcd, &founding, state)
         });
         founded.map_err(|error| not_made(&error))?;
-        self.seen.begin(Instant::now());
+        self.seen.begin(Moment::now());
         tracing::info!(fleet = self.name, "the fleet is founded with what is here");
         self.enter_and_wait();
         Ok(FleetDone::default())

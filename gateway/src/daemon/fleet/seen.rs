@@ -2,53 +2,43 @@
 //! process is known by the machine's clock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ::fleet::Moment as Point;
 use admin::age_of;
 use control::Moment;
-use rustix::time::{ClockId, clock_gettime};
 use vocabulary::clock::now_sec;
 
 /// How old what this edge has is at the most.
 pub(super) struct Seen(Mutex<Aged>);
 
-/// It was so old, at that time.
+/// It was so old, at that time: by the clocks of when etcd was asked, not of when this edge was told of it. The machine
+/// may have been suspended in between.
 struct Aged {
     age: Duration,
-    at: Instant,
-    /// The same time by the clock that goes on while a machine is suspended.
-    booted: Duration,
-}
-
-/// How long the machine has been there, with the time that it was suspended.
-fn booted() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    let (seconds, nanoseconds) = (now.tv_sec, now.tv_nsec);
-    Duration::new(
-        u64::try_from(seconds).unwrap_or_default(),
-        u32::try_from(nanoseconds).unwrap_or_default(),
-    )
+    at: Point,
 }
 
 impl Aged {
-    /// So old, at a time that is not long ago.
-    fn new(age: Duration, at: Instant) -> Self {
+    /// All was there then.
+    const fn all_at(at: Point) -> Self {
         Self {
-            age,
+            age: Duration::ZERO,
             at,
-            booted: booted().saturating_sub(at.elapsed()),
         }
     }
 
     fn now(&self) -> Duration {
-        let since = booted().saturating_sub(self.booted);
-        self.age + since.max(self.at.elapsed())
+        self.age + self.at.elapsed()
     }
 
     /// By the machine's clock, of which whole seconds are known: never too young.
     fn since(at: Moment) -> Self {
         let age = Duration::from_secs_f64(age_of(at.seconds()) + 1.0);
-        Self::new(age, Instant::now())
+        Self {
+            age,
+            at: Point::now(),
+        }
     }
 }
 
@@ -57,13 +47,13 @@ impl Seen {
     pub(super) fn since(last: Option<Moment>) -> Self {
         Self(Mutex::new(match last {
             Some(last) => Aged::since(last),
-            None => Aged::new(Duration::ZERO, Instant::now()),
+            None => Aged::all_at(Point::now()),
         }))
     }
 
     /// It begins with all that the fleet had at this time, whatever was before.
-    pub(super) fn begin(&self, at: Instant) {
-        *self.aged() = Aged::new(Duration::ZERO, at);
+    pub(super) fn begin(&self, at: Point) {
+        *self.aged() = Aged::all_at(at);
     }
 
     fn aged(&self) -> MutexGuard<'_, Aged> {
@@ -75,11 +65,11 @@ impl Seen {
     }
 
     /// Everything was there that the fleet had at that time.
-    pub(super) fn had_all(&self, at: Instant) {
+    pub(super) fn had_all(&self, at: Point) {
         let mut aged = self.aged();
         // The same answer is told again and again; what a suspended machine has missed stays missed.
         if at > aged.at {
-            *aged = Aged::new(Duration::ZERO, at);
+            *aged = Aged::all_at(at);
         }
     }
 
@@ -99,17 +89,34 @@ mod tests {
         let seen = Seen::since(Some(Moment::from_seconds(now_sec() - 100)));
         assert!((100..200).contains(&seen.age().as_secs()));
         assert!((now_sec() - 200..now_sec() - 100).contains(&seen.moment().seconds()));
-        let before = Instant::now();
+        let before = Point::now();
         seen.had_all(before);
         assert!(seen.age().as_secs() < 100);
         let young = seen.age();
-        if let Some(earlier) = before.checked_sub(Duration::from_secs(50)) {
-            seen.had_all(earlier);
+        if let Some(earlier) = before.at.checked_sub(Duration::from_secs(50)) {
+            seen.had_all(Point {
+                at: earlier,
+                ..before
+            });
         }
         seen.had_all(before);
         assert!((young..Duration::from_secs(40)).contains(&seen.age()));
         // A clock that was set back says nothing of before.
         let seen = Seen::since(Some(Moment::from_seconds(now_sec() + 3_600)));
         assert!(seen.age().as_secs() <= 1);
+    }
+    #[test]
+    fn what_was_asked_before_the_machine_was_suspended_is_as_old_as_that() {
+        let seen = Seen::since(None);
+        let now = Point::now();
+        // One of the clocks stood still, and the answer is told afterwards.
+        let suspended = now.booted / 2;
+        seen.had_all(Point {
+            booted: now.booted - suspended,
+            ..now
+        });
+        assert!(seen.age() >= suspended);
+        seen.had_all(Point::now());
+        assert!(seen.age() < suspended);
     }
 }
