@@ -12,8 +12,8 @@ pub const VALUE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of an entry: a revocation list of 64 MiB with its record. A larger one is refused by who would
 /// write it, and believed by nobody who reads it.
 pub const ENTRY_BYTES_MAX: usize = 96 << 20;
-/// Entries that are read at once at first, and fewer after a page that did not come in time: with values of the largest size the answer stays below the 4 MiB that
-/// gRPC takes of a message.
+/// Entries that are read at once at first, and fewer after a page that did not come in time: with values of the
+/// largest size the answer stays below the 4 MiB that gRPC takes of a message.
 pub const PAGE_ENTRIES: i64 = 15;
 /// Entries that are read at once when the last ones were small, each of [`SMALL_ENTRY_BYTES`] at the most: an edge
 /// that is far from etcd waits for each page.
@@ -125,8 +125,8 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(490);
 const _: () = assert!(
     READ_TIMEOUT.as_secs()
         >= QUESTION_TIMEOUT.as_secs()
-            + PART_TRY_TIMEOUT.as_secs()
-                * (ENTRY_BYTES_MAX / VALUE_BYTES_MAX / PAGE_PARTS as usize) as u64
+            + PART_TRY_TIMEOUT.as_secs() * (ENTRY_BYTES_MAX / VALUE_BYTES_MAX) as u64
+                / PAGE_PARTS as u64
 );
 /// For a question that somebody waits for, with all tries.
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);

@@ -36,8 +36,8 @@ pub struct Turn {
 }
 
 impl Log {
-    /// The entries behind `known`, as many as are read at once. None when there are none. One in parts is in a page with
-    /// none before it. It may take as long as the link has to: each request has a time of its own.
+    /// The entries behind `known`, as many as are read at once. None when there are none. One in parts is in a page
+    /// with none before it. It may take as long as the link has to: each request has a time of its own.
     ///
     /// # Errors
     /// See [`LogError`].

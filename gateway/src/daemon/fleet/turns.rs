@@ -60,8 +60,8 @@ impl Turns {
         before > 0 && left >= before && self.lost(false)
     }
 
-    /// Whether to let another edge go first, in the turn of this number: for a bounded time, and for another one when the
-    /// next turn is there, be it the same edge's; all of them together hold up one change for a bounded time, too.
+    /// Whether to let another edge go first, in the turn of this number: for a bounded time, and for another one when
+    /// the next turn is there, be it the same edge's; all of them together hold up one change for a bounded time, too.
     pub(super) fn waits_for(&self, turn: Option<i64>, now: Instant) -> bool {
         let mut waits = self.waits();
         let Some(turn) = turn else {
