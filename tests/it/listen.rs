@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tests::gateway::{ZONE, new_address, new_port};
 use tests::tool::is_alive;
@@ -129,6 +130,56 @@ async fn workers_that_are_added_get_no_client_before_they_serve() {
     }
     let counts = load.end().await;
     println!("0 failed of {counts:?} ({KINDS:?})");
+}
+
+#[test]
+fn who_connects_while_an_address_is_given_up_is_answered() {
+    let [tls, http] = [(); 2].map(|()| at("127.0.0.1", new_port()));
+    let base = [("timeout.drain", "2s"), ("workers", "2")];
+    let told = http.to_string();
+    let with = [base[0], base[1], ("listen.http", &told)];
+    let mut gateway = Setup::new()
+        .listen(&[&tls.to_string()])
+        .set("timeout.drain", "2s")
+        .set("workers", "2")
+        .set("listen.http", &told)
+        .host(API, "off", "http://127.0.0.1:9")
+        .start();
+    for round in 0..3 {
+        let stops = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut answered = 0;
+                        while !stops.load(Ordering::SeqCst) {
+                            // Refused is as good as answered.
+                            if TcpStream::connect(http).is_ok_and(|stream| answers(stream)) {
+                                answered += 1;
+                            }
+                        }
+                        answered
+                    })
+                })
+                .collect();
+            let settings = if round % 2 == 0 { &base[..] } else { &with[..] };
+            reloaded(&mut gateway, settings);
+            stops.store(true, Ordering::SeqCst);
+            let answered: usize = asking.into_iter().map(|one| one.join().unwrap()).sum();
+            assert!(answered > 0);
+        });
+    }
+}
+
+/// Whether a client who has connected is sent to HTTPS; who is left without an answer fails the test.
+fn answers(mut stream: TcpStream) -> bool {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("GET / HTTP/1.1\r\nhost: {API}\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    let asked = stream.write_all(head.as_bytes());
+    let read = asked.and_then(|()| stream.read_to_string(&mut answer));
+    assert!(answer.starts_with("HTTP/1.1 301"), "{read:?} {answer:?}");
+    true
 }
 
 #[test]

@@ -191,7 +191,7 @@ impl Plain {
     }
 
     /// Serves on a thread of its own, from the moment on when `begun` says so and for as long as the process
-    /// lives; without sockets there is none.
+    /// lives; without sockets, those that are only left included, there is none.
     ///
     /// # Errors
     /// There is no thread or no runtime to be had.
@@ -204,7 +204,7 @@ impl Plain {
         around: Surroundings,
         mut begun: watch::Receiver<bool>,
     ) -> io::Result<Option<Door>> {
-        if self.sockets.is_empty() {
+        if self.sockets.is_empty() && self.leaving.is_empty() {
             return Ok(None);
         }
         let runtime = tokio::runtime::Builder::new_current_thread()

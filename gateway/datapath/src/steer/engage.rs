@@ -163,12 +163,14 @@ impl Engaged {
             .partition(|(of, ..)| usize::from(*of) == worker);
         self.missing = rest;
         let due: Vec<(u16, usize, Listen, Family)> = due;
+        let mut all = Ok(());
         for (worker, at, listen, family) in due {
             if let Some(socket) = sockets.get(at) {
-                self.steering.listener(worker, listen, family, socket)?;
+                // One that does not listen keeps none of the others from being steered to.
+                all = all.and(self.steering.listener(worker, listen, family, socket));
             }
         }
-        Ok(())
+        all
     }
 
     /// Attaches the frame program to one interface more.

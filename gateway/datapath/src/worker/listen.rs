@@ -179,12 +179,15 @@ fn deal(sockets: impl IntoIterator<Item = OwnedFd>, workers: &mut [Vec<OwnedFd>]
     }
 }
 
-/// Listens on each of these.
+/// Listens on each of these, whatever becomes of the others; what is answered is the first that cannot be.
 pub(crate) fn listen(sockets: &[OwnedFd]) -> Result<(), ListenError> {
+    let mut listened = Ok(());
     for socket in sockets {
-        io::listen(socket).map_err(|error| ListenError::new(local_address(socket), error))?;
+        let one = io::listen(socket);
+        let one = one.map_err(|error| ListenError::new(local_address(socket), error));
+        listened = listened.and(one);
     }
-    Ok(())
+    listened
 }
 
 fn local_address(socket: &OwnedFd) -> SocketAddr {
