@@ -86,6 +86,8 @@ impl Ledger for Etcd {
                 .map(|entry| (mark(&entry.head), entry.bytes.to_vec()))
                 .collect(),
             head: mark(&page.head),
+            // Nobody else changes anything.
+            turn: false,
         })
     }
 }
