@@ -167,7 +167,8 @@ impl Engaged {
         for (worker, at, listen, family) in due {
             if let Some(socket) = sockets.get(at) {
                 // One that does not listen keeps none of the others from being steered to.
-                all = all.and(self.steering.listener(worker, listen, family, socket));
+                let one = self.steering.listener(worker, listen, family, socket);
+                all = all.and(one);
             }
         }
         all
