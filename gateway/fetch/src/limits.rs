@@ -94,7 +94,12 @@ pub const NAME_ADDRESSES_MAX: usize = snapshot::limits::ADDRESSES_MAX;
 pub const SERVER_NAMES_AT_ONCE: usize = 16;
 /// Those of one zone among them, whose certificates name responders.
 pub const SERVER_NAMES_AT_ONCE_OF_ZONE: usize = 4;
-/// Those that are a zone's own whatever others do.
+/// Bytes of the stack of a thread that looks a name up: what the system gives a thread as a rule. What it does
+/// not use takes no memory.
+pub const NAME_STACK: usize = 2 * 1024 * 1024;
+/// Threads that look names of servers up, at the most: those at once, and those of some two hundred zones' own.
+pub const SERVER_NAMES_THREADS: usize = SERVER_NAMES_AT_ONCE + 240;
+/// Those that are a zone's own whatever others do, as long as there are threads.
 pub const SERVER_NAMES_OWN_OF_ZONE: usize = 1;
 /// How often hosts are looked through for certificates that ACME is to bring: an order may begin this
 /// late.

@@ -8,62 +8,52 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, ToSocketAddrs as _};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::places::Places;
-use crate::limits::{SERVER_NAMES_AT_ONCE, SERVER_NAMES_AT_ONCE_OF_ZONE, SERVER_NAMES_OWN_OF_ZONE};
+use crate::limits::{
+    NAME_STACK, SERVER_NAMES_AT_ONCE, SERVER_NAMES_AT_ONCE_OF_ZONE, SERVER_NAMES_OWN_OF_ZONE,
+    SERVER_NAMES_THREADS,
+};
 
-/// Threads that ask the system and nothing else, made when they are wanted.
+/// Threads that ask the system and nothing else: one for each look-up, for as long as it takes.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    most: usize,
-    made: OnceLock<Runtime>,
+    places: Arc<Semaphore>,
+    stack: usize,
 }
 
 impl Threads {
     /// So many at the most.
     pub(crate) fn new(most: usize) -> Self {
         Self {
-            most,
-            made: OnceLock::new(),
+            places: Arc::new(Semaphore::new(most)),
+            stack: NAME_STACK,
         }
     }
 
-    /// Asks the system. No time bounds it: the thread that asks would still be taken.
+    /// Asks the system. No time bounds it: the thread that asks would still be taken. Where the system has no
+    /// thread left, it fails at once.
     pub(crate) async fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let place = self.places.clone().acquire_owned().await;
+        let place = place.map_err(io::Error::other)?;
         let name = name.to_owned();
-        let asking = self.get()?.spawn_blocking(move || {
-            let found = (name.as_str(), 0).to_socket_addrs()?;
-            io::Result::Ok(found.map(|address| address.ip()).collect())
+        let (tells, told) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("names".into());
+        let made = thread.stack_size(self.stack).spawn(move || {
+            let found = (name.as_str(), 0).to_socket_addrs();
+            let found = found.map(|all| all.map(|address| address.ip()).collect());
+            drop(place);
+            // Who asked may have gone.
+            drop(tells.send(found));
         });
-        asking.await.map_err(io::Error::other)?
-    }
-
-    fn get(&self) -> io::Result<&Runtime> {
-        if let Some(made) = self.made.get() {
-            return Ok(made);
-        }
-        // It is never driven: all that there is of it is its threads.
-        let made = tokio::runtime::Builder::new_current_thread()
-            .thread_name("names")
-            .max_blocking_threads(self.most)
-            .build()?;
-        if let Err(second) = self.made.set(made) {
-            second.shutdown_background();
-        }
-        self.made.get().ok_or_else(|| ErrorKind::Other.into())
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(made) = self.made.take() {
-            // Nobody waits for those that hang.
-            made.shutdown_background();
-        }
+        made.map_err(|why| {
+            let text = format!("the system has no thread left to look a name up on: {why}");
+            io::Error::new(why.kind(), text)
+        })?;
+        told.await.map_err(io::Error::other)?
     }
 }
 
@@ -101,7 +91,7 @@ pub(crate) async fn look_up(zone: Option<&str>, host: &str) -> io::Result<Vec<Ip
 impl Servers {
     fn new(of_zone: usize) -> Self {
         Self {
-            threads: Threads::new(2 * SERVER_NAMES_AT_ONCE),
+            threads: Threads::new(SERVER_NAMES_THREADS),
             at_once: Places::new(SERVER_NAMES_AT_ONCE, SERVER_NAMES_OWN_OF_ZONE, of_zone),
             under_way: Mutex::default(),
         }
@@ -198,6 +188,19 @@ mod tests {
             drop(held);
             assert!(!busy.await.unwrap(), "it was there all the while");
         });
+    }
+
+    #[tokio::test]
+    async fn where_no_thread_can_be_made_a_look_up_fails_and_takes_no_place() {
+        let mut threads = Threads::new(1);
+        // More than there are addresses.
+        threads.stack = 1 << 52;
+        for _ in 0..3 {
+            let failed = threads.look_up("localhost").await.unwrap_err().to_string();
+            assert!(failed.contains("no thread left"), "{failed}");
+        }
+        threads.stack = NAME_STACK;
+        assert!(!threads.look_up("localhost").await.unwrap().is_empty());
     }
 
     #[tokio::test]
