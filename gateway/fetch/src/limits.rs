@@ -77,13 +77,20 @@ pub const NAMES_THREADS: usize = 128 + NAMES_KEPT_BACK;
 /// Those of them that are for zones of which nothing is looked up: however many zones have named what no
 /// server answers for, others find one.
 pub const NAMES_KEPT_BACK: usize = 64;
-/// How long the first look-up of a name may take before requests wait for it no more, and are told that nobody has
+/// A look-up that takes longer hangs, as far as anybody can know: most are answered in a tenth of it. When all of a
+/// zone hang, one more of its names is tried in this time: with half a minute for each, those are fewer than
+/// what a zone may have beyond its share.
+pub const NAME_SLOW: Duration = Duration::from_secs(2);
+/// How long the first look-up of a name may take, from its turn on, before requests wait for it no more, and are told that nobody has
 /// answered: the system asks a server for five seconds, and most have three at the most. Once there is an
 /// answer nobody waits.
 pub const NAME_PATIENCE: Duration = Duration::from_secs(15);
 /// How long what a name meant is known after nothing names it any more: requests that are under way may still
 /// go there.
 pub const NAME_KEPT: Duration = Duration::from_secs(60);
+/// Names that are kept so, at the most: whoever changes rules again and again names no more in that time. Of further
+/// ones, requests that are under way may fail.
+pub const NAMES_GONE_MAX: usize = 4_096;
 /// Zones of those that have a name that are remembered, one of which pays for looking it up: a name that so many
 /// have belongs to the operator.
 pub const NAME_ZONES_MAX: usize = 64;

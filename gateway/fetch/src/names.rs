@@ -18,11 +18,11 @@ use tokio::time::MissedTickBehavior;
 
 use super::chance;
 use super::lookups::Threads;
-use super::turns::{Turn, Turns};
+use super::turns::{Rank, Turn, Turns};
 use crate::limits::{
     NAME_ADDRESSES_MAX, NAME_INTERVAL, NAME_KEPT, NAME_MEMORY, NAME_PATIENCE, NAME_RETRY,
-    NAME_TOLD_EVERY, NAME_ZONES_MAX, NAMES_CHANGE_EVERY, NAMES_KEPT_BACK, NAMES_LOOK,
-    NAMES_THREADS,
+    NAME_TOLD_EVERY, NAME_ZONES_MAX, NAMES_CHANGE_EVERY, NAMES_GONE_MAX, NAMES_KEPT_BACK,
+    NAMES_LOOK, NAMES_THREADS,
 };
 use control::{Control, Names};
 use snapshot::http::origin::Origin;
@@ -56,8 +56,10 @@ struct Known {
     gone: Option<Instant>,
     /// `None`: at once.
     due: Option<Instant>,
-    /// Since when it waits for its turn, or is looked up.
-    under_way: Option<Instant>,
+    /// It waits for its turn, since so many zones have had it.
+    waits: Option<usize>,
+    /// Since when it is looked up.
+    begun: Option<Instant>,
     /// What it means; nothing as long as nothing was found.
     addresses: Vec<IpAddr>,
     /// The same for who connects.
@@ -95,6 +97,16 @@ impl Known {
         self.is_origins |= !is_rules;
         if self.zones.len() < NAME_ZONES_MAX && !self.zones.iter().any(|one| **one == *zone) {
             self.zones.push(zone.into());
+        }
+    }
+
+    /// What it comes before and after.
+    fn rank(&self) -> Rank {
+        match self {
+            _ if self.error.is_some() => Rank::Failing,
+            _ if !self.addresses.is_empty() => Rank::Again,
+            _ if self.meaning.was_asked() => Rank::Asked,
+            _ => Rank::First,
         }
     }
 
@@ -154,36 +166,94 @@ impl State {
         }
     }
 
-    /// Has those wait for their turns that are to be looked up now.
+    /// Has those wait for their turns that are to be looked up now, and no others.
     fn enqueue(&mut self, now: Instant) {
         let mut of_several = Vec::new();
         for (name, known) in &mut self.known {
-            if let Some(since) = known.under_way {
+            if let Some(begun) = known.begun {
                 let is_first = known.addresses.is_empty() && known.error.is_none();
-                if is_first && now >= since + NAME_PATIENCE {
+                if is_first && now >= begun + NAME_PATIENCE {
                     let seconds = NAME_PATIENCE.as_secs();
                     known.fails(name, &format!("nobody has answered within {seconds} s"));
                 }
                 continue;
             }
-            if known.gone.is_some() || known.due.is_some_and(|due| due > now) {
+            if known.gone.is_some() {
+                if known.waits.take().is_some() {
+                    self.turns.forget(name);
+                }
                 continue;
             }
-            known.under_way = Some(now);
+            let is_to_wait = match known.waits {
+                None => known.due.is_none_or(|due| due <= now),
+                // Who pays has it no more, or somebody else has it, too.
+                Some(of) => {
+                    let payer = self.turns.payer(name);
+                    let mut zones = known.zones.iter();
+                    of != zones.len() || !zones.any(|zone| payer == Some(&**zone))
+                }
+            };
+            if !is_to_wait {
+                continue;
+            }
+            known.waits = Some(known.zones.len());
             match known.zones.as_slice() {
-                one @ [_] => self.turns.wait(name, one, known.error.is_some()),
+                one @ [_] => self.turns.wait(name, one, known.rank()),
                 _ => of_several.push(name.clone()),
             }
         }
         // When it is known what each zone waits for.
-        for name in of_several {
-            if let Some(known) = self.known.get(&name) {
-                self.turns.wait(&name, &known.zones, known.error.is_some());
+        self.hurry(&of_several);
+        let mut kept = 0;
+        self.known.retain(|_, known| {
+            let Some(at) = known.gone else { return true };
+            let is_kept = !known.addresses.is_empty() && now < at + NAME_KEPT;
+            kept += usize::from(is_kept);
+            known.begun.is_some() || is_kept && kept <= NAMES_GONE_MAX
+        });
+    }
+
+    /// Has those of them that wait do so where they belong now.
+    fn hurry(&mut self, names: &[Box<str>]) {
+        for name in names {
+            let known = self.known.get(name);
+            if let Some(known) = known.filter(|known| known.waits.is_some()) {
+                self.turns.wait(name, &known.zones, known.rank());
             }
         }
-        self.known.retain(|_, known| {
-            known.under_way.is_some() || known.gone.is_none_or(|at| now < at + NAME_KEPT)
-        });
+    }
+
+    /// Those that are looked up from now on.
+    fn next(&mut self, now: Instant) -> Vec<Turn> {
+        let turns = self.turns.next(now);
+        for turn in &turns {
+            if let Some(known) = self.known.get_mut(&turn.name) {
+                known.waits = None;
+                known.begun = Some(now);
+            }
+        }
+        turns
+    }
+
+    /// What came of one.
+    fn note(&mut self, turn: &Turn, found: std::io::Result<Vec<IpAddr>>, now: Instant) {
+        self.turns.over(turn);
+        let Some(known) = self.known.get_mut(&turn.name) else {
+            return;
+        };
+        known.begun = None;
+        // Not all at once for ever, because they began so.
+        let jitter = 1.0 - 0.2 * chance();
+        match found {
+            Ok(addresses) => {
+                known.due = Some(now + NAME_INTERVAL.mul_f64(jitter));
+                known.means(&turn.name, addresses, now);
+            }
+            Err(error) => {
+                known.due = Some(now + NAME_RETRY.mul_f64(jitter));
+                known.fails(&turn.name, &error.to_string());
+            }
+        }
     }
 
     /// What who connects may ask for.
@@ -245,15 +315,17 @@ impl NameWatch {
                     if self.lock().read != Some(self.published.load().edition) {
                         self.look(Instant::now());
                     }
+                    let asked = self.published.names().take_asked();
+                    self.lock().hurry(&asked);
                 }
                 Some(_) = lookups.join_next() => while lookups.try_join_next().is_some() {},
             }
-            let turns = self.lock().turns.next();
-            for Turn { zone, name } in turns {
+            let turns = self.lock().next(Instant::now());
+            for turn in turns {
                 let this = self.clone();
                 lookups.spawn(async move {
-                    let found = this.threads.look_up(&name).await.and_then(in_order);
-                    this.note(&name, &zone, found, Instant::now());
+                    let found = this.threads.look_up(&turn.name).await.and_then(in_order);
+                    this.lock().note(&turn, found, Instant::now());
                 });
             }
         }
@@ -338,27 +410,6 @@ impl NameWatch {
         )
     }
 
-    fn note(&self, name: &str, zone: &str, found: std::io::Result<Vec<IpAddr>>, now: Instant) {
-        let mut state = self.lock();
-        state.turns.over(zone);
-        let Some(known) = state.known.get_mut(name) else {
-            return;
-        };
-        known.under_way = None;
-        // Not all at once for ever, because they began so.
-        let jitter = 1.0 - 0.2 * chance();
-        match found {
-            Ok(addresses) => {
-                known.due = Some(now + NAME_INTERVAL.mul_f64(jitter));
-                known.means(name, addresses, now);
-            }
-            Err(error) => {
-                known.due = Some(now + NAME_RETRY.mul_f64(jitter));
-                known.fails(name, &error.to_string());
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves a name that is not looked up again until the next start, at most.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -417,6 +468,139 @@ mod tests {
             let all = at(&mut turns, 90 + u64::from(round), &[100 + round]);
             assert!(all.len() <= NAME_ADDRESSES_MAX, "{all:?}");
         }
+    }
+
+    /// Nothing is known yet.
+    fn state() -> State {
+        State {
+            known: HashMap::new(),
+            turns: Turns::new(NAMES_THREADS, NAMES_KEPT_BACK),
+            read: None,
+        }
+    }
+
+    fn names(state: &mut State, names: std::ops::Range<usize>, zone: &str) {
+        for number in names {
+            let known = state.known.entry(format!("{number}.test").into());
+            known.or_default().is_named_by(zone, true);
+        }
+    }
+
+    fn all_go(state: &mut State, now: Instant) {
+        for known in state.known.values_mut() {
+            known.zones.clear();
+            known.gone = known.gone.or(Some(now));
+        }
+    }
+
+    #[test]
+    fn names_that_nothing_names_any_more_leave_no_trace_and_keep_none_waiting() {
+        let begin = Instant::now();
+        let mut state = state();
+        names(&mut state, 0..1, "other");
+        state.enqueue(begin);
+        let [turn] = &state.next(begin)[..] else {
+            panic!("{:?}", state.turns)
+        };
+        let found = Ok(vec![IpAddr::from([192, 0, 2, 1])]);
+        state.note(turn, found, begin);
+        // Another thousand each time, none of which is answered for.
+        for round in 0..20 {
+            all_go(&mut state, begin);
+            let from = 1 + round * 1_000;
+            names(&mut state, from..from + 1_000, "one");
+            state.enqueue(begin);
+            state.next(begin);
+            let count = state.known.len();
+            assert!(count <= 1 + 1_000 + NAMES_THREADS, "{count}");
+        }
+        all_go(&mut state, begin);
+        state.enqueue(begin);
+        let hang = state.known.values().filter(|one| one.begun.is_some());
+        assert_eq!(hang.count() + 1, state.known.len());
+        assert!(state.known.contains_key("0.test"), "it may be asked for");
+        // What is named now does not wait for those.
+        names(&mut state, 0..1, "one");
+        names(&mut state, 50_000..50_010, "one");
+        let later = begin + NAME_INTERVAL;
+        state.enqueue(later);
+        assert!(!state.next(later).is_empty());
+    }
+
+    #[test]
+    fn no_more_names_are_kept_than_so_many_after_nothing_names_them() {
+        let begin = Instant::now();
+        let mut state = state();
+        names(&mut state, 0..NAMES_GONE_MAX + 100, "one");
+        for known in state.known.values_mut() {
+            known.addresses = vec![IpAddr::from([192, 0, 2, 1])];
+        }
+        all_go(&mut state, begin);
+        state.enqueue(begin);
+        assert_eq!(state.known.len(), NAMES_GONE_MAX);
+        state.enqueue(begin + NAME_KEPT);
+        assert!(state.known.is_empty());
+    }
+
+    #[test]
+    fn a_name_waits_as_one_of_a_zone_that_has_it() {
+        let begin = Instant::now();
+        let mut state = state();
+        names(&mut state, 0..500, "one");
+        state.enqueue(begin);
+        state.next(begin);
+        let waits = |known: &&Known| known.waits.is_some();
+        assert_eq!(state.known.values().filter(waits).count(), 500 - 64);
+        let waiting = (0..500).rfind(|number| {
+            let known = &state.known[&*format!("{number}.test")];
+            known.waits.is_some()
+        });
+        let number = waiting.unwrap();
+        // Another zone has it, too, and then alone.
+        names(&mut state, number..number + 1, "two");
+        state.enqueue(begin);
+        let name = format!("{number}.test");
+        assert_eq!(state.turns.payer(&name), Some("two"));
+        names(&mut state, number..number + 1, "three");
+        state.known.get_mut(&*name).unwrap().zones = vec!["three".into()];
+        state.enqueue(begin);
+        assert_eq!(state.turns.payer(&name), Some("three"));
+        assert_eq!(&*state.next(begin)[0].name, name);
+    }
+
+    #[test]
+    fn requests_are_told_that_nobody_answers_when_somebody_was_asked_for_so_long() {
+        let begin = Instant::now();
+        let mut state = state();
+        names(&mut state, 0..100, "one");
+        state.enqueue(begin);
+        let asked = state.next(begin);
+        assert!(asked.len() < 100);
+        state.enqueue(begin + NAME_PATIENCE);
+        for (name, known) in &state.known {
+            let was_asked = asked.iter().any(|turn| turn.name == *name);
+            assert_eq!(known.error.is_some(), was_asked, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_somebody_waits_for_comes_before_the_others() {
+        let begin = Instant::now();
+        let book = snapshot::names::NameBook::default();
+        let mut state = state();
+        names(&mut state, 0..500, "one");
+        state.enqueue(begin);
+        let hang = state.next(begin);
+        let mut known = state.known.iter();
+        let late = known.find(|(_, known)| known.waits.is_some());
+        let name = late.unwrap().0.clone();
+        book.set(state.table());
+        let asked = book.look_up(&name);
+        let asked = tokio::time::timeout(Duration::ZERO, asked).await;
+        assert!(asked.is_err(), "it is not looked up yet");
+        state.hurry(&book.take_asked());
+        state.note(&hang[0], Err(ErrorKind::NotFound.into()), begin);
+        assert_eq!(state.next(begin)[0].name, name);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
+use crossbeam::queue::SegQueue;
 use tokio::sync::Notify;
 
 /// Names in lower case.
@@ -23,8 +24,10 @@ pub struct NameBook {
     table: ArcSwap<NameTable>,
     /// Told of another table.
     changed: Notify,
-    /// Rung by who finds no entry for a name.
+    /// Rung by who finds no entry for a name, or no answer.
     bell: Notify,
+    /// Names that somebody waits for the first answer of: each is here once in its life.
+    asked: SegQueue<Box<str>>,
 }
 
 /// What one name means.
@@ -33,6 +36,8 @@ pub struct Meaning {
     answer: ArcSwap<Answer>,
     /// Told of an answer.
     told: Notify,
+    /// Somebody has asked before there was an answer.
+    asked: AtomicBool,
     /// How often it was asked for: where several addresses are as good, connections go round.
     turn: AtomicUsize,
 }
@@ -65,6 +70,10 @@ impl NameBook {
             let changed = self.changed.notified();
             let found = self.table.load().get(&*name).cloned();
             if let Some(meaning) = found {
+                if meaning.is_to_hurry() {
+                    self.asked.push(name.into());
+                    self.bell.notify_one();
+                }
                 return meaning.get().await;
             }
             // It was configured a moment ago, and who looks names up has not seen it yet.
@@ -73,9 +82,14 @@ impl NameBook {
         }
     }
 
-    /// Waits until somebody has asked for a name that has no entry.
+    /// Waits until somebody has asked for a name that has no entry, or no answer.
     pub async fn rung(&self) {
         self.bell.notified().await;
+    }
+
+    /// The names that somebody has begun to wait for the first answer of.
+    pub fn take_asked(&self) -> Vec<Box<str>> {
+        std::iter::from_fn(|| self.asked.pop()).collect()
     }
 
     /// Another table from now on.
@@ -96,6 +110,17 @@ impl Meaning {
         if !matches!(**self.answer.load(), Answer::Means(_)) {
             self.put(Answer::Unfound(why.into()));
         }
+    }
+
+    /// Somebody has asked for it before there was an answer.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+
+    /// The first one that waits is to say so.
+    fn is_to_hurry(&self) -> bool {
+        matches!(**self.answer.load(), Answer::None) && !self.asked.swap(true, Relaxed)
     }
 
     fn put(&self, answer: Answer) {
@@ -160,7 +185,13 @@ mod tests {
         let mut late = pin!(book.look_up("one.test"));
         assert!(now(late.as_mut()).is_none());
         assert!(now(early.as_mut()).is_none());
-        assert!(now(pin!(book.rung())).is_none(), "it is known of");
+        assert!(meaning.was_asked());
+        // One word of it is enough.
+        assert!(now(pin!(book.rung())).is_some(), "somebody is to hurry");
+        assert!(now(pin!(book.rung())).is_none());
+        assert_eq!(book.take_asked(), ["one.test".into()]);
+        assert!(now(pin!(book.look_up("one.test"))).is_none());
+        assert!(book.take_asked().is_empty());
 
         meaning.unfound("nobody knows it");
         let why = now(early.as_mut()).unwrap().unwrap_err();
