@@ -2,6 +2,7 @@
 //! everything else goes on, and no thread is left behind for each that asks.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
@@ -48,6 +49,14 @@ impl Silent {
     }
 }
 
+/// Names mean this from now on. The file is never empty meanwhile: whoever is asked instead says nothing.
+fn mean(gateway: &Gateway, hosts: &str) {
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.write(true).open(gateway.file("names")).unwrap();
+    file.write_all_at(hosts.as_bytes(), 0).unwrap();
+    file.set_len(hosts.len() as u64).unwrap();
+}
+
 fn threads(gateway: &Gateway) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let count = status
@@ -89,7 +98,7 @@ async fn names_that_nobody_answers_for_hold_up_nothing_else() {
     let gateway = Setup::new()
         .zone("other.test")
         .set("workers", "1")
-        .set("timeout.origin_connect", "1s")
+        .set("timeout.origin_connect", "5s")
         .names("127.0.0.1 good.test\n")
         .host(GOOD, "require", &format!("http://good.test:{port}"))
         .start();
@@ -99,16 +108,18 @@ async fn names_that_nobody_answers_for_hold_up_nothing_else() {
     let before = threads(&gateway);
     silent.serve(&gateway);
 
-    // As many as an origin may have, each checked once a second.
-    let dead = (0..60).map(|number| json!({ "url": format!("http://dead-{number}.test") }));
-    let origin = json!({ "addresses": dead.collect::<Vec<_>>(),
-        "health": { "kind": "tcp", "interval_sec": 1, "timeout_sec": 1, "unhealthy": 2 } });
-    let path = format!(
-        "/postern/v1/zones/{}/hosts",
-        gateway.zone_id("example.test")
-    );
-    let host = json!({ "name": DEAD, "mtls": "off", "origin": origin });
-    drop(gateway.admin.call("POST", &path, &host).result());
+    // More than are looked up at once of a zone, each checked once a second.
+    for (host, numbers) in [(DEAD, 0..40), ("more.example.test", 40..80)] {
+        let dead = numbers.map(|number| json!({ "url": format!("http://dead-{number}.test") }));
+        let origin = json!({ "addresses": dead.collect::<Vec<_>>(),
+            "health": { "kind": "tcp", "interval_sec": 1, "timeout_sec": 1, "unhealthy": 2 } });
+        let path = format!(
+            "/postern/v1/zones/{}/hosts",
+            gateway.zone_id("example.test")
+        );
+        let host = json!({ "name": host, "mtls": "off", "origin": origin });
+        drop(gateway.admin.call("POST", &path, &host).result());
+    }
     route(&gateway, "nowhere.test", 80);
     // More requests than a worker has threads, to an origin and to where a rule leads.
     let mut burst = tokio::task::JoinSet::new();
@@ -142,7 +153,7 @@ async fn names_that_nobody_answers_for_hold_up_nothing_else() {
             .iter()
             .filter(|one| one["health"] == "unhealthy")
             .count();
-        (out == 60).then_some(())
+        (out == 40).then_some(())
     });
     while let Some(ended) = burst.join_next().await {
         ended.unwrap();
@@ -160,7 +171,10 @@ async fn names_that_nobody_answers_for_hold_up_nothing_else() {
     open.closed().await;
     // Names that are answered for go on being looked up, and new ones are at once, for a first request, too:
     // those of other zones,
-    gateway.mean("127.0.0.2 good.test\n127.0.0.1 new.test\n127.0.0.1 there.test\n");
+    mean(
+        &gateway,
+        "127.0.0.2 good.test\n127.0.0.1 new.test\n127.0.0.1 there.test\n",
+    );
     tests::wait::until("the name to mean another address", || {
         let all = addresses(&gateway, GOOD);
         (all[0]["connects_to"][0] == "127.0.0.2").then_some(())
@@ -176,7 +190,7 @@ async fn names_that_nobody_answers_for_hold_up_nothing_else() {
             .status,
         200
     );
-    // and those of the same zone.
+    // and those of the same zone, when one more of it is tried.
     new_host(&gateway, "example.test", "new.example.test", &url);
     assert_eq!(
         gateway
@@ -218,7 +232,7 @@ async fn a_name_that_had_an_answer_is_connected_to_whoever_is_silent() {
     };
     metric("postern_origin_name_addresses{name=\"there.test\"} 1");
     silent.serve(&gateway);
-    gateway.mean("127.0.0.1 another.test\n");
+    mean(&gateway, "127.0.0.1 another.test\n");
     tests::wait::until("the name server to be asked", || {
         silent.was_asked().then_some(())
     });
