@@ -141,7 +141,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("408", "The client stopped in the middle of its request's body, or fell behind `limit.body_rate` by `timeout.origin_response`", "The client hangs, or its network is gone"),
         ],
         RequestError::OriginResolve => &[
-            ("502", "The origin's name has no address", "Check DNS, or `postern host set HOST --origin URL`"),
+            ("502", "The origin's name has no address, or no name server has answered yet", "Check DNS (`detail` says which, `postern_origin_name_failing` for how long), or `postern host set HOST --origin URL`"),
         ],
         RequestError::OriginOutOfReach => &[
             ("502", "A token of a zone set this origin, and its name resolves to this machine, a link-local address or a metadata service", "An administrator sets it (`postern host set HOST --origin URL`), or `control.private_origins = allow`"),
