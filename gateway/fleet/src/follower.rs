@@ -21,6 +21,7 @@ use crate::clock::Moment;
 use crate::limits::{REQUEST_TIMEOUT, RETRY};
 use crate::log::{Log, LogError, by_chance};
 use crate::past::Past;
+use crate::reading::another_than;
 use crate::record::{Entry, Head};
 use crate::snapshot::{Reading, SnapshotError, SnapshotHead};
 use crate::watched::{Question, Told, Watched};
@@ -161,6 +162,11 @@ impl From<LogError> for Ended {
     }
 }
 
+/// Whether a log that ends with `head` may have what was in it before.
+fn leads_to(head: &Head, before: &Head) -> bool {
+    head.revision > before.revision || head == before
+}
+
 impl<T: Take> Follower<T> {
     /// Follows `log` from `known` on. What it has come to is told to who listens at the receiver.
     pub fn new(log: Log, known: Head, taker: T) -> (Self, watch::Receiver<Standing>) {
@@ -173,6 +179,7 @@ impl<T: Take> Follower<T> {
             contact: None,
             whole: None,
         });
+        log.forget_appended();
         let follower = Self {
             log,
             known,
@@ -268,11 +275,21 @@ impl<T: Take> Follower<T> {
         }
     }
 
+    /// What the edge has, by the log or as the first to have it.
+    fn has(&self) -> Head {
+        let appended = self.log.appended();
+        let newer = appended.filter(|head| head.revision > self.known.revision);
+        newer.unwrap_or(self.known)
+    }
+
     /// Takes all that is there, and answers etcd's own number of the moment when it was.
     async fn catch_up(&mut self) -> Result<i64, Ended> {
         loop {
-            let asked = Moment::now();
+            let (asked, has) = (Moment::now(), self.has());
             let page = self.log.after(&self.known).await?;
+            if !leads_to(&page.head, &has) {
+                return Err(another_than(&page.head, &has).into());
+            }
             let head = page.head.revision;
             self.heard(Some(head));
             if head > self.known.revision {
@@ -292,10 +309,10 @@ impl<T: Take> Follower<T> {
         // Where the log ended when that was asked, while the watch has not told of it yet.
         let mut awaited: Option<(Head, Moment)> = None;
         loop {
-            let (log, known) = (&self.log, self.known);
+            let (log, has) = (&self.log, self.has());
             let ask = || -> Question<Ends> {
                 let log = log.clone();
-                Box::pin(async move { Ok((log.head().await?, known)) })
+                Box::pin(async move { Ok((log.head().await?, has)) })
             };
             let told = match watched.next(ask).await? {
                 Told::Events(told) => told,
@@ -303,7 +320,7 @@ impl<T: Take> Follower<T> {
                     self.heard(Some(head.revision));
                     let is_other = head.revision == self.known.revision && head != self.known;
                     // What the watch should have told since the last question, or another log: it is read.
-                    if awaited.is_some() || is_other || head.revision < before.revision {
+                    if awaited.is_some() || is_other || !leads_to(&head, &before) {
                         return Err(Ended::Again);
                     }
                     if head.revision <= self.known.revision {
@@ -370,6 +387,12 @@ impl<T: Take> Follower<T> {
     }
 
     async fn take(&mut self, entry: Entry) -> Result<(), Ended> {
+        if let Some(own) = self.log.appended()
+            && own.revision == entry.head.revision
+            && own != entry.head
+        {
+            return Err(another_than(&entry.head, &own).into());
+        }
         let mut pause = RETRY.0;
         let entry = Arc::new(entry);
         loop {

@@ -14,7 +14,7 @@ use etcd_client::{
     LeaseClient, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient,
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
@@ -126,6 +126,8 @@ pub(crate) struct Link {
     turned: AtomicUsize,
     /// Entries that the next page is to have at the most.
     pub(crate) at_once: AtomicI64,
+    /// The last entry that was added here since somebody follows.
+    appended: watch::Sender<Option<Head>>,
 }
 
 impl Log {
@@ -137,12 +139,24 @@ impl Log {
             client: Mutex::new(None),
             turned: AtomicUsize::new(0),
             at_once: AtomicI64::new(PAGE_ENTRIES),
+            appended: watch::Sender::new(None),
         };
         Self {
             link: Arc::new(link),
             names: Names::of(fleet),
             edge: edge.into(),
         }
+    }
+
+    /// The last entry that was added here. An edge has its own change before its follower is told of it, and
+    /// an etcd that lacks it is another one.
+    pub(crate) fn appended(&self) -> Option<Head> {
+        *self.link.appended.borrow()
+    }
+
+    /// Who follows begins with what is in etcd, whatever was added to another one.
+    pub(crate) fn forget_appended(&self) {
+        self.link.appended.send_replace(None);
     }
 
     /// Asks another member from now on.
@@ -237,6 +251,9 @@ impl Log {
             parts,
         };
         let added = self.add(head, &next, &entry, bytes).await;
+        if let Ok(head) = &added {
+            self.link.appended.send_replace(Some(*head));
+        }
         if parts > 0 {
             let parts = self.names.parts_of(next.revision, &entry.id);
             match &added {

@@ -204,7 +204,7 @@ impl Log {
     }
 }
 
-fn another_than(head: &Head, known: &Head) -> LogError {
+pub(crate) fn another_than(head: &Head, known: &Head) -> LogError {
     LogError::Another {
         found: head.revision,
         known: known.revision,

@@ -39,6 +39,9 @@ pub enum FollowError {
         /// What came.
         found: u64,
     },
+    /// Another change has its number here: the fleet's log is another than the one that was followed.
+    #[error("the fleet's change {0} is another one than this edge has")]
+    Another(u64),
     /// The store was not handed over.
     #[error("the store is this process's own")]
     NotFollowing,
@@ -57,6 +60,11 @@ impl From<FollowError> for ChangeError {
             FollowError::Compile(error) => error.into(),
             FollowError::Gap { known, found } => StoreError::Moved {
                 expected: known + 1,
+                found,
+            }
+            .into(),
+            FollowError::Another(found) => StoreError::Moved {
+                expected: found + 1,
                 found,
             }
             .into(),

@@ -167,7 +167,12 @@ impl Shared {
     fn take(&self, writer: &mut Writer, mark: Mark, entry: &[u8]) -> Result<(), FollowError> {
         let known = self.model.load();
         if mark.revision <= known.revision {
-            return Ok(());
+            let own = writer.member.as_ref().map(|own| own.membership.mark);
+            let is_another = |own: Mark| own.revision == mark.revision && own != mark;
+            return match own.is_some_and(is_another) {
+                true => Err(FollowError::Another(mark.revision)),
+                false => Ok(()),
+            };
         }
         if known.revision.checked_add(1) != Some(mark.revision) {
             return Err(FollowError::Gap {

@@ -470,6 +470,13 @@ fn who_has_another_key_or_another_log_is_refused() {
     edge.take(first.0, &first.1).unwrap();
     edge.take(first.0, &first.1).unwrap();
     edge.take(second.0, &second.1).unwrap();
+    // Another one of its number is of another log.
+    let another = Mark {
+        digest: first.0.digest,
+        ..second.0
+    };
+    let refused = edge.take(another, &first.1).unwrap_err();
+    assert!(matches!(refused, FollowError::Another(_)), "{refused}");
     fleet.compare("in order");
 }
 

@@ -234,6 +234,63 @@ async fn a_cut_that_nobody_tells_of_is_noticed_and_the_last_contact_known() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_etcd_that_lacks_what_the_edge_has_added_itself_is_another_one() {
+    let Some(mut etcd) = Etcd::start(1) else {
+        return;
+    };
+    let log = etcd.begun().await;
+    let first = log.append(&BEGIN, b"one").await.unwrap();
+    etcd.kill(0);
+    let old = etcd.directory().join("old");
+    copy(&etcd.data(0), &old);
+    for (behind, found) in [
+        (None, first),
+        (Some(&b"another"[..]), first.then(b"another")),
+    ] {
+        etcd.run(0);
+        // It has its own change before its follower is told of it.
+        let own = etcd.log("a");
+        let kept = Kept::default();
+        let (follower, mut standing) = Follower::new(own.clone(), first, kept.clone());
+        let added = eventually("etcd to be back", async || {
+            own.append(&first, b"own").await.ok()
+        });
+        let added = added.await;
+        etcd.kill(0);
+        copy(&old, &etcd.data(0));
+        etcd.run(0);
+        if let Some(bytes) = behind {
+            let other = etcd.log("b");
+            let other = eventually("etcd to be back", async || {
+                other.append(&first, bytes).await.ok()
+            });
+            assert_eq!(other.await, found);
+        }
+        let following = tokio::spawn(follower.run());
+        let wanted = Stuck::Another {
+            found: found.revision,
+            known: added.revision,
+        };
+        let is_stuck = |now: &Standing| {
+            assert_ne!(now.state, State::Current);
+            matches!(now.state, State::Stuck { reason, .. } if reason == wanted)
+        };
+        standing.wait_for(is_stuck).await.unwrap();
+        assert_eq!(kept.head(), BEGIN, "nothing was taken");
+        following.abort();
+        // Whoever accepts it follows on from there.
+        let (follower, _standing) = Follower::new(own, first, kept.clone());
+        let following = tokio::spawn(follower.run());
+        if found != first {
+            kept.has(found).await;
+        }
+        following.abort();
+        etcd.kill(0);
+        copy(&old, &etcd.data(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_copy_of_etcds_data_is_not_followed_before_a_person_accepts_it() {
     let Some(mut etcd) = Etcd::start(1) else {
         return;
