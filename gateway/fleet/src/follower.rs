@@ -417,10 +417,11 @@ impl<T: Take> Follower<T> {
 
     /// Takes the snapshot that is there, since what would be read is `missing`.
     async fn take_snapshot(&mut self, missing: &str) -> Result<(), Ended> {
-        leads_on(&self.log, self.known, missing).await?;
+        let has = self.has();
+        leads_on(&self.log, has, missing).await?;
         let found = timeout(REQUEST_TIMEOUT, self.log.snapshot()).await;
         let found = found.unwrap_or(Err(LogError::Late))?;
-        let leads_further = |found: &SnapshotHead| found.head.revision > self.known.revision;
+        let leads_further = |found: &SnapshotHead| found.head.revision > has.revision;
         let Some(snapshot) = found.filter(leads_further) else {
             let why = format!("{missing}, and there is no snapshot to begin from");
             return Err(Ended::Stuck(Stuck::NoSnapshot, why));

@@ -243,10 +243,8 @@ async fn an_etcd_that_lacks_what_the_edge_has_added_itself_is_another_one() {
     etcd.kill(0);
     let old = etcd.directory().join("old");
     copy(&etcd.data(0), &old);
-    for (behind, found) in [
-        (None, first),
-        (Some(&b"another"[..]), first.then(b"another")),
-    ] {
+    // So many others follow in the old copy; of the most, the first are trimmed.
+    for others in [0, 1, 40] {
         etcd.run(0);
         // It has its own change before its follower is told of it.
         let own = etcd.log("a");
@@ -259,12 +257,15 @@ async fn an_etcd_that_lacks_what_the_edge_has_added_itself_is_another_one() {
         etcd.kill(0);
         copy(&old, &etcd.data(0));
         etcd.run(0);
-        if let Some(bytes) = behind {
-            let other = etcd.log("b");
-            let other = eventually("etcd to be back", async || {
-                other.append(&first, bytes).await.ok()
-            });
-            assert_eq!(other.await, found);
+        let other = etcd.log("b");
+        let mut found = eventually("etcd to be back", async || other.head().await.ok()).await;
+        for number in 0..others {
+            found = other.append(&found, &[number]).await.unwrap();
+        }
+        if others > 1 {
+            let state = parts(&[b"state"]);
+            other.put_snapshot(&found, state).await.unwrap();
+            crate::cluster::trim(&other, 30).await;
         }
         let following = tokio::spawn(follower.run());
         let wanted = Stuck::Another {
@@ -278,12 +279,11 @@ async fn an_etcd_that_lacks_what_the_edge_has_added_itself_is_another_one() {
         standing.wait_for(is_stuck).await.unwrap();
         assert_eq!(kept.head(), BEGIN, "nothing was taken");
         following.abort();
-        // Whoever accepts it follows on from there.
-        let (follower, _standing) = Follower::new(own, first, kept.clone());
+        // Whoever accepts it goes on with what is there.
+        let (follower, mut standing) = Follower::new(own, found, kept.clone());
         let following = tokio::spawn(follower.run());
-        if found != first {
-            kept.has(found).await;
-        }
+        let is_current = |now: &Standing| now.state == State::Current;
+        standing.wait_for(is_current).await.unwrap();
         following.abort();
         etcd.kill(0);
         copy(&old, &etcd.data(0));
