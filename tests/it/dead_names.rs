@@ -212,7 +212,7 @@ async fn a_name_that_had_an_answer_is_connected_to_whoever_is_silent() {
     let Some(silent) = Silent::new() else { return };
     let origin = Origin::echo();
     let port = origin.address.port();
-    let gateway = Setup::new()
+    let mut gateway = Setup::new()
         .set("workers", "1")
         .names("127.0.0.1 there.test\n")
         .host("api.example.test", "off", "http://127.0.0.1:9")
@@ -220,7 +220,7 @@ async fn a_name_that_had_an_answer_is_connected_to_whoever_is_silent() {
     route(&gateway, "there.test", port);
     let client = gateway.client("api.example.test");
     assert_eq!(client.get("/elsewhere/1").await.unwrap().status, 200);
-    let metric = |line: &str| {
+    let metric = |gateway: &Gateway, line: &str| {
         tests::wait::until(line, || {
             gateway
                 .admin
@@ -230,7 +230,10 @@ async fn a_name_that_had_an_answer_is_connected_to_whoever_is_silent() {
                 .then_some(())
         });
     };
-    metric("postern_origin_name_addresses{name=\"there.test\"} 1");
+    metric(
+        &gateway,
+        "postern_origin_name_addresses{name=\"there.test\"} 1",
+    );
     silent.serve(&gateway);
     mean(&gateway, "127.0.0.1 another.test\n");
     tests::wait::until("the name server to be asked", || {
@@ -241,4 +244,12 @@ async fn a_name_that_had_an_answer_is_connected_to_whoever_is_silent() {
         let path = format!("/elsewhere/{number}");
         assert_eq!(client.get(&path).await.unwrap().status, 200);
     }
+    // A new process has what the old one had found.
+    let before = gateway.pid();
+    assert_ne!(gateway.upgrade(), before);
+    assert_eq!(client.get("/elsewhere/new").await.unwrap().status, 200);
+    metric(
+        &gateway,
+        "postern_origin_name_addresses{name=\"there.test\"} 1",
+    );
 }

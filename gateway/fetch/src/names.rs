@@ -297,6 +297,32 @@ impl NameWatch {
         })
     }
 
+    /// What names mean, as it was found here.
+    #[must_use]
+    pub fn meanings(&self) -> Vec<(Box<str>, Vec<IpAddr>)> {
+        let state = self.lock();
+        let meant = state
+            .named()
+            .filter(|(_, known)| !known.addresses.is_empty());
+        meant
+            .map(|(name, known)| (name.clone(), known.addresses.clone()))
+            .collect()
+    }
+
+    /// What another process has found: it holds until there is an answer here. What nothing names is let go.
+    pub fn remember(&self, meanings: Vec<(Box<str>, Vec<IpAddr>)>) {
+        let mut state = self.lock();
+        for (name, addresses) in meanings {
+            let Ok(addresses) = in_order(addresses) else {
+                continue;
+            };
+            let known = state.known.entry(name).or_default();
+            known.meaning.found(&addresses);
+            known.addresses = addresses;
+        }
+        self.published.names().set(state.table());
+    }
+
     /// Looks names up until it is dropped.
     pub async fn run(self: Arc<Self>) {
         tokio::join!(self.clone().watch(), self.tell());

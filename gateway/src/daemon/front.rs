@@ -4,7 +4,7 @@
 //! process serves: a client would wait where nobody accepts, or find a narrower address before its time.
 //! Serves nothing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(super) struct Gifts {
     pub(super) tickets: TicketSecrets,
     /// Where the kernel's programs are attached.
     pub(super) steering: Option<InheritedLinks>,
+    /// What names of origins mean.
+    pub(super) names: Vec<(Box<str>, Vec<IpAddr>)>,
 }
 
 impl Default for Gifts {
@@ -50,6 +52,7 @@ impl Default for Gifts {
             former: Vec::new(),
             tickets: Vec::new().into(),
             steering: None,
+            names: Vec::new(),
         }
     }
 }

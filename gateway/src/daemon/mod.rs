@@ -328,7 +328,7 @@ fn start(
         .map_err(|error| StartError::System("the runtime of the admin API", error))?;
 
     let upgrade = predecessor.as_ref().map(Predecessor::upgrade);
-    let (given, gifts) = match predecessor {
+    let (given, mut gifts) = match predecessor {
         Some(predecessor) => {
             let (given, gifts) = predecessor.checked(&config)?;
             (Some(given), gifts)
@@ -339,6 +339,7 @@ fn start(
         tracing::warn!("session tickets of the old process are not good here");
     }
     let had_admin_socket = gifts.admin_socket.is_some();
+    let meanings = std::mem::take(&mut gifts.names);
     let front = runtime.block_on(Front::open(&config, admin_tls.clone(), gifts))?;
     if given.is_none() {
         front.listen()?;
@@ -423,6 +424,8 @@ fn start(
     let stapler = Stapler::new(control.clone(), move || tuned.load().ocsp_staple);
     let health = HealthChecker::new(published.clone());
     let names = NameWatch::new(control.clone(), published.clone());
+    names.remember(meanings);
+    let watched_names = names.clone();
     let workers = Arc::new(Workers::prepare(
         &shared,
         &placement,
@@ -562,6 +565,7 @@ fn start(
             upgrades,
             binary,
             acme,
+            names: watched_names,
         };
         let sockets = Kept::of(&estate);
         let keeping = if is_successor {

@@ -13,7 +13,7 @@
 //! sends every change of the store to the old one, until that one's connections have ended.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +57,9 @@ pub(super) struct Handed {
     pub(super) former: usize,
     /// Where the kernel's programs are attached, and what was changed for them.
     pub(super) steering: Option<datapath::steer::Inherited>,
+    /// What names of origins mean: name servers may be silent now.
+    #[serde(default)]
+    pub(super) names: Vec<(Box<str>, Vec<IpAddr>)>,
 }
 
 /// The store is closed at this revision.

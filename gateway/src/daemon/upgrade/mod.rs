@@ -42,7 +42,7 @@ use datapath::connection::Shared;
 use datapath::plain::Door;
 use datapath::steer::controller::Controller;
 use datapath::worker::Workers;
-use fetch::AcmeClient;
+use fetch::{AcmeClient, NameWatch};
 
 /// In the environment of a process that was started to take over; the value says where the channel is.
 const MARK: &str = "POSTERN_UPGRADE";
@@ -70,6 +70,8 @@ pub(super) struct Estate {
     pub(super) binary: PathBuf,
     /// Is told of a new configuration, and leaves its orders for the next process.
     pub(super) acme: Arc<AcmeClient>,
+    /// What it has found, the next process has from the beginning.
+    pub(super) names: Arc<NameWatch>,
 }
 
 /// Why there is no new process in place of this one.
@@ -309,6 +311,7 @@ fn pack(estate: &Estate) -> io::Result<(Handed, Vec<OwnedFd>)> {
         admin_listen,
         former,
         steering,
+        names: estate.names.meanings(),
     };
     Ok((handed, descriptors))
 }

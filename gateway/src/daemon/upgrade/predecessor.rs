@@ -288,5 +288,6 @@ fn unpacked(
         former,
         tickets,
         steering,
+        names: handed.names,
     })
 }
