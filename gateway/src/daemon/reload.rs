@@ -27,7 +27,11 @@ pub(super) async fn reload(
     admin_tls: Option<&Arc<AdminTls>>,
 ) -> bool {
     let Some(sources) = sources else {
-        tracing::info!("there are no configuration files to read again");
+        // Whoever asked is not to wait for it.
+        shared.live.count_reload(false);
+        tracing::warn!(
+            "there are no configuration files to read again: it was started without any"
+        );
         return false;
     };
     let (sources, admin_tls) = (sources.clone(), admin_tls.cloned());
