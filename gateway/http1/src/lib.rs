@@ -15,6 +15,7 @@
 //! | `body` | bodies read and written |
 //! | `client` | a connection to an origin, as states |
 //! | `server` | a client's connection, as states |
+//! | `headers` | headers on their way, as spans or as the map that HTTP/2 brought |
 //! | `convert` | fields to and from the types of the crate `http` |
 //! | `names` | names of fields that have come before |
 //! | `limits` | every bound |
@@ -53,6 +54,7 @@ pub mod framing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod head;
+pub mod headers;
 pub mod limits;
 mod names;
 mod not_kept;
@@ -62,6 +64,7 @@ pub use body::{BodyError, Decoder, Encoder, Frame, Piece, SendError};
 pub use client::{Answer, Asked, ClientError, Event, Idle, Step, Upload};
 pub use framing::{BodyLength, FramingError, Said};
 pub use head::{Field, Fields, Head, HeadError, Known, Scan, Unwritable, Writer};
+pub use headers::{Headers, Written};
 pub use limits::Limits;
 pub use names::Names;
 pub use not_kept::NotKept;

@@ -20,6 +20,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::body::{Encoder, Frame, SendError};
 use crate::framing::{BodyLength, Said};
 use crate::head::{Field, Fields, Known, Unwritable, Writer};
+use crate::headers::Written;
 
 /// A connection on which nothing is under way. Bytes that come now are nobody's answer: the caller
 /// closes the connection, or the next request would be answered by them.
@@ -89,8 +90,8 @@ impl Idle {
         Self::default()
     }
 
-    /// Writes a request's head with the fields of a map. `Content-Length` and `Transfer-Encoding` are
-    /// written as `length` says and never taken from the map; all other fields are written as they
+    /// Writes a request's head with these headers. `Content-Length` and `Transfer-Encoding` are
+    /// written as `length` says and never taken from them; all other fields are written as they
     /// are, `Host`, `Connection` and `Upgrade` among them. `BodyLength::UntilClose` is not a
     /// request's, and is written in chunks.
     ///
@@ -100,17 +101,12 @@ impl Idle {
     pub fn ask(
         self,
         asked: Asked<'_>,
-        headers: &HeaderMap,
+        headers: &impl Written,
         length: BodyLength,
         out: &mut Vec<u8>,
     ) -> Result<(Upload, Answer), Unwritable> {
         self.begin(asked, length, out, |writer, heard| {
-            for (name, value) in headers {
-                let known = Known::of(name.as_str().as_bytes());
-                if heard.passes(known, value.as_bytes()) {
-                    writer.header(name, value);
-                }
-            }
+            headers.write(writer, |field| heard.passes(field.known, field.value));
         })
     }
 

@@ -1,5 +1,7 @@
 //! Fields as spans: looked at in order, looked up by name.
 
+use std::ops::Range;
+
 use httparse::Header;
 
 /// A part of some bytes.
@@ -27,14 +29,18 @@ impl Place {
         self.at as usize + self.size as usize
     }
 
+    pub(super) fn range(self) -> Range<usize> {
+        self.at as usize..self.end()
+    }
+
     pub(super) fn of(self, whole: &[u8]) -> &[u8] {
-        whole.get(self.at as usize..self.end()).unwrap_or_default()
+        whole.get(self.range()).unwrap_or_default()
     }
 }
 
-/// One field.
+/// One field, as spans of what it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     name: Place,
     value: Place,
     known: Known,
@@ -59,6 +65,32 @@ impl Span {
     /// Its line, if it [`is_plain`](Self::is_plain).
     pub(super) fn line(self) -> (usize, usize) {
         (self.name.at as usize, self.value.end() + 2)
+    }
+
+    /// Where its name lies.
+    pub(crate) fn name_range(self) -> Range<usize> {
+        self.name.range()
+    }
+
+    /// Whether its name is written so in `whole`.
+    pub(crate) fn is_named(self, whole: &[u8], name: &[u8]) -> bool {
+        self.name.size as usize == name.len() && self.name.of(whole) == name
+    }
+
+    pub(crate) fn known(self) -> Known {
+        self.known
+    }
+
+    pub(crate) fn value(self, whole: &[u8]) -> &[u8] {
+        self.value.of(whole)
+    }
+
+    pub(crate) fn field(self, whole: &[u8]) -> Field<'_> {
+        Field {
+            name: self.name.of(whole),
+            value: self.value.of(whole),
+            known: self.known,
+        }
     }
 }
 
@@ -192,7 +224,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(input: &'a [u8], spans: &'a [Span]) -> Self {
+    pub(crate) fn new(input: &'a [u8], spans: &'a [Span]) -> Self {
         Self { input, spans }
     }
 
@@ -249,7 +281,7 @@ impl<'a> Fields<'a> {
         self.spans
             .iter()
             .filter(|span| span.known != Known::Other)
-            .map(move |span| Iter::field(input, span))
+            .map(move |span| span.field(input))
     }
 
     /// The members of a known field that is a list (RFC 9110 §5.6.1), in their order: white space
@@ -278,21 +310,11 @@ pub struct Iter<'a> {
     spans: std::slice::Iter<'a, Span>,
 }
 
-impl Iter<'_> {
-    pub(super) fn field<'a>(input: &'a [u8], span: &Span) -> Field<'a> {
-        Field {
-            name: span.name.of(input),
-            value: span.value.of(input),
-            known: span.known,
-        }
-    }
-}
-
 impl<'a> Iterator for Iter<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        self.spans.next().map(|span| Self::field(self.input, span))
+        self.spans.next().map(|span| span.field(self.input))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -17,12 +17,13 @@ pub use fields::{Field, Fields, Iter, Known};
 pub use scan::Scan;
 pub use write::{Unwritable, Writer};
 
-pub(crate) use fields::trim;
+pub(crate) use fields::{Span, trim};
 
-use fields::{Place, Span};
+use fields::Place;
 use http::Version;
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use crate::limits::{FIELDS_ON_STACK, NAME_BYTES_MAX};
 
@@ -75,6 +76,12 @@ impl Head {
         self.target.of(input)
     }
 
+    /// Where the target of a request lies.
+    #[must_use]
+    pub fn target_range(&self) -> Range<usize> {
+        self.target.range()
+    }
+
     /// The reason of a response; empty if it had none, or one that is not ASCII. `input` is what
     /// the head was read from.
     #[must_use]
@@ -92,6 +99,17 @@ impl Head {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// Where the fields lie.
+    pub(crate) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// Gives the fields away for memory of others.
+    pub(crate) fn swap_spans(&mut self, others: &mut Vec<Span>) {
+        others.clear();
+        std::mem::swap(&mut self.spans, others);
     }
 
     /// Forgets everything and keeps the memory.

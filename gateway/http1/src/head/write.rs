@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::fault::{is_token, is_value};
-use super::{Field, Fields, Iter};
+use super::{Field, Fields};
 
 /// Why something cannot stand in a head. Nothing of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -142,7 +142,7 @@ impl<'o> Writer<'o> {
         // Lines that lie one behind the other and are to be copied together.
         let mut run = 0..0;
         for span in spans {
-            let field = Iter::field(input, span);
+            let field = span.field(input);
             if !keep(&field) {
                 continue;
             }

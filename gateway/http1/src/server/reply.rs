@@ -6,6 +6,7 @@ use super::{Incoming, Waiting};
 use crate::body::{Encoder, Frame, SendError};
 use crate::framing::{BodyLength, Said};
 use crate::head::{Field, Fields, Known, Unwritable, Writer};
+use crate::headers::Written;
 use crate::not_kept::NotKept;
 
 /// An answer whose head is not written.
@@ -76,7 +77,7 @@ impl Reply {
     pub fn interim(
         &mut self,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &impl Written,
         out: &mut Vec<u8>,
     ) -> Result<bool, Unwritable> {
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -89,15 +90,13 @@ impl Reply {
             self.expects = false;
         }
         let mut writer = Writer::response(out, status);
-        writer.headers(headers, |name| {
-            is_callers(Known::of(name.as_str().as_bytes()))
-        });
+        headers.write(&mut writer, |field| is_callers(field.known));
         writer.end();
         Ok(true)
     }
 
-    /// Writes the answer's head with the fields of a map. `Content-Length`, `Transfer-Encoding` and
-    /// `Connection` are written as `length` and the connection say, and never taken from the map,
+    /// Writes the answer's head with these headers. `Content-Length`, `Transfer-Encoding` and
+    /// `Connection` are written as `length` and the connection say, and never taken from them,
     /// but for the length of an answer that has no body here, and would have had one (HEAD, 304).
     /// A body of unknown length is sent in chunks, or to a client of HTTP/1.0 until the connection
     /// closes.
@@ -107,17 +106,14 @@ impl Reply {
     pub fn head(
         self,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &impl Written,
         length: BodyLength,
         out: &mut Vec<u8>,
     ) -> Result<Sending, Unwritable> {
-        let said = |value: &http::HeaderValue| is_number(value.as_bytes());
-        let in_map = headers.get(Known::ContentLength.name()).filter(|v| said(v));
-        let length_said = in_map.map(http::HeaderValue::as_bytes);
+        let length_said = headers.known(Known::ContentLength);
+        let length_said = length_said.filter(|value| is_number(value));
         self.begin(status, length, length_said, out, |writer| {
-            writer.headers(headers, |name| {
-                is_callers(Known::of(name.as_str().as_bytes()))
-            });
+            headers.write(writer, |field| is_callers(field.known));
             Ok(())
         })
     }
@@ -214,7 +210,7 @@ impl Reply {
     pub fn switch(
         self,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &impl Written,
         incoming: &Incoming,
         out: &mut Vec<u8>,
     ) -> Result<(), Unwritable> {
@@ -225,9 +221,7 @@ impl Reply {
             return Err(Unwritable::Status);
         }
         let mut writer = Writer::response(out, status);
-        writer.headers(headers, |name| {
-            is_callers(Known::of(name.as_str().as_bytes()))
-        });
+        headers.write(&mut writer, |field| is_callers(field.known));
         if upgrades {
             writer.said(Known::Connection.name(), "upgrade");
         }
