@@ -4,10 +4,12 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::BytesMut;
 use config::{AccessLogTarget, LogStyle};
 use criterion::{Criterion, criterion_group, criterion_main};
 use datapath::observe::{AccessLog, RequestRecord, Stage, StageTimes, Steered};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
+use http1::{Head, Headers, Limits, Names, Scan};
 use snapshot::http::headers::{OriginMetadata, for_origin};
 use snapshot::http::path::normalise;
 use vocabulary::client_auth::ClientAuth;
@@ -35,28 +37,33 @@ fn paths(criterion: &mut Criterion) {
 }
 
 /// What a browser's fetch sends, more or less.
-fn request_headers() -> HeaderMap {
-    let headers = [
-        ("host", "api.example.test"),
-        (
-            "user-agent",
-            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-        ),
-        ("accept", "application/json"),
-        ("accept-language", "en-GB,en;q=0.5"),
-        ("accept-encoding", "gzip, deflate, br, zstd"),
-        ("content-type", "application/json"),
-        ("authorization", "Bearer 0123456789abcdef0123456789abcdef"),
-        ("cookie", "session=0123456789abcdef; theme=dark"),
-        ("connection", "keep-alive"),
-    ];
-    let pair = |(name, value)| {
-        (
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        )
-    };
-    headers.into_iter().map(pair).collect()
+const HEAD: &str = "GET /api/v1/devices HTTP/1.1\r\n\
+    Host: api.example.test\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    Accept: application/json\r\n\
+    Accept-Language: en-GB,en;q=0.5\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Content-Type: application/json\r\n\
+    Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n\
+    Cookie: session=0123456789abcdef; theme=dark\r\n\
+    Connection: keep-alive\r\n\r\n";
+
+/// The headers of that, as HTTP/1.1 brings them.
+fn spans() -> Headers {
+    let mut head = Head::default();
+    let size = Scan::default().request(HEAD.as_bytes(), &Limits::default(), &mut head);
+    assert_eq!(size, Ok(Some(HEAD.len())));
+    let mut headers = Headers::new();
+    headers.take_over(&mut head, BytesMut::from(HEAD));
+    headers
+}
+
+/// The same as HTTP/2 brings them.
+fn map() -> Headers {
+    let mut map = HeaderMap::new();
+    let shared = spans().share_into(&mut Names::default(), &mut map);
+    shared.expect("a map has room for them");
+    map.into()
 }
 
 fn headers(criterion: &mut Criterion) {
@@ -65,9 +72,8 @@ fn headers(criterion: &mut Criterion) {
     let host = HeaderValue::from_static("api.example.test");
     let nobody = ClientAuth::none();
     let told_groups = ClientSettings::default().certificate_headers;
-    let headers = request_headers();
     let mut group = criterion.benchmark_group("headers::for_origin");
-    for (name, certificate) in [
+    for (mode, certificate) in [
         ("mTLS off", None),
         (
             "mTLS request, no certificate",
@@ -84,13 +90,15 @@ fn headers(criterion: &mut Criterion) {
             x_forwarded: true,
             forwarded: false,
         };
-        group.bench_function(name, |bencher| {
-            bencher.iter_batched_ref(
-                || headers.clone(),
-                |headers| for_origin(headers, &told, "1.1 postern"),
-                criterion::BatchSize::SmallInput,
-            );
-        });
+        for (kind, headers) in [("spans", spans()), ("a map", map())] {
+            group.bench_function(format!("{mode}, {kind}"), |bencher| {
+                bencher.iter_batched_ref(
+                    || headers.clone(),
+                    |headers| for_origin(headers, &told, "1.1 postern"),
+                    criterion::BatchSize::SmallInput,
+                );
+            });
+        }
     }
     group.finish();
 }

@@ -28,7 +28,7 @@ fn with_header(value: &[u8]) -> Case {
     let value = HeaderValue::from_bytes(value).expect("it has no control characters");
     headers.insert(HeaderName::from_static("x-a"), value);
     Case {
-        headers,
+        headers: headers.into(),
         ..Case::new("a.example.com", "/", "")
     }
 }

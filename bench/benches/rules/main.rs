@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use control::{Control, NewRule, Phase, Position, RulePatch};
 use criterion::{BenchmarkId, Criterion};
 use http::{HeaderMap, HeaderValue};
+use http1::Headers;
 use rules::testing::oracle::Oracle;
 use rules::{
     Action, Allowance, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program,
@@ -159,7 +160,7 @@ struct Case {
     host: String,
     path: String,
     query: String,
-    headers: HeaderMap,
+    headers: Headers,
 }
 
 impl Case {
@@ -202,7 +203,7 @@ impl Case {
             host: host.to_owned(),
             path: path.to_owned(),
             query: query.to_owned(),
-            headers,
+            headers: headers.into(),
         }
     }
 

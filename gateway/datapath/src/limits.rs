@@ -182,11 +182,11 @@ pub const CLIENT_READ_MIN: usize = 1_024;
 pub const CLIENT_READ_MAX: usize = RECEIVE_BUFFER_MAX;
 /// Header maps that a worker keeps for its next requests: two for each of those that are answered at
 /// once.
-pub const SPARE_MAPS_MAX: usize = 64;
+pub const SPARE_HEADERS_MAX: usize = 64;
 /// Heads of requests that a worker keeps so, of which one that is answered at once needs one.
-pub const SPARE_HEADS_MAX: usize = SPARE_MAPS_MAX;
+pub const SPARE_HEADS_MAX: usize = SPARE_HEADERS_MAX;
 /// Fields that such a map may have room for; a larger one goes back to the allocator.
-pub const SPARE_MAP_FIELDS_MAX: usize = 128;
+pub const SPARE_HEADER_FIELDS_MAX: usize = 128;
 /// Bytes of the block that request ids lie in as header values: of so many requests together.
 pub const ID_BLOCK_BYTES: usize = 4 * 1024;
 /// Bytes of an answer to an HTTP/1.1 client that are gathered before they are encrypted: one TLS

@@ -58,7 +58,7 @@ thread_local! {
 /// ```
 /// use std::sync::Arc;
 ///
-/// use http::HeaderMap;
+/// use http1::Headers;
 /// use rules::{
 ///     Action, Allowance, BlockResponse, ConnectionFacts, Decision, Program, RequestFacts, RoundTrip,
 ///     Rule, decide,
@@ -82,7 +82,7 @@ thread_local! {
 ///     geo: None,
 ///     client: Arc::new(ClientAuth::none()),
 /// };
-/// let headers = HeaderMap::new();
+/// let headers = Headers::new();
 /// let request = |path| RequestFacts {
 ///     method: "GET",
 ///     version: "HTTP/2",

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http1::Headers;
 
 use crate::geo::Geo;
 use crate::matcher::budget::Allowance;
@@ -55,7 +55,7 @@ pub struct RequestFacts<'a> {
     /// so that no rule is evaded by another version of the protocol.
     pub authority: Option<&'a str>,
     /// All headers; values are bytes.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Headers,
     /// When the head was complete, milliseconds since the epoch.
     pub received_msec: i64,
     /// The request id.

@@ -13,13 +13,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
 use ::http::{Method, StatusCode, Version};
 
 use crate::http::authority::{self, AuthorityError};
 use crate::http::headers::{self, HeadError};
 use crate::http::path::{self, PathError};
+use crate::http::request_head::RequestHead;
 use crate::{Host, Snapshot};
 use rules::{Allowance, RequestFacts, RoundTrip};
 use vocabulary::request_error::RequestError;
@@ -157,7 +157,7 @@ impl Refusal {
 /// # Errors
 /// The first check that the request does not pass.
 pub fn admit<'p, H>(
-    parts: &'p Parts,
+    parts: &'p RequestHead,
     sni: &Arc<str>,
     header_count_max: usize,
     select: impl FnOnce(&Arc<str>) -> Option<Selected<H>>,
@@ -190,7 +190,7 @@ pub fn admit<'p, H>(
     }
 }
 
-fn authority_of(parts: &Parts, sni: &Arc<str>) -> Result<Arc<str>, AuthorityError> {
+fn authority_of(parts: &RequestHead, sni: &Arc<str>) -> Result<Arc<str>, AuthorityError> {
     // As nearly every request: one comparison, and nothing is allocated.
     if authority::is_plainly(parts, sni) {
         return Ok(sni.clone());
@@ -203,7 +203,10 @@ fn authority_of(parts: &Parts, sni: &Arc<str>) -> Result<Arc<str>, AuthorityErro
 }
 
 /// Headers, path and target.
-fn head(parts: &Parts, header_count_max: usize) -> Result<(Cow<'_, str>, PathAndQuery), Refusal> {
+fn head(
+    parts: &RequestHead,
+    header_count_max: usize,
+) -> Result<(Cow<'_, str>, PathAndQuery), Refusal> {
     headers::check(&parts.headers, parts.version, header_count_max)?;
     let path = path::normalise(parts.uri.path())?;
     if path == "*" && parts.method != Method::OPTIONS {
@@ -227,7 +230,7 @@ pub struct Circumstances<'a> {
 /// and what was sent.
 #[must_use]
 pub fn facts<'a>(
-    parts: &'a Parts,
+    parts: &'a RequestHead,
     known_as: &'a str,
     path: &'a str,
     circumstances: Circumstances<'a>,
@@ -280,6 +283,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
+        let parts = RequestHead::from(parts);
         let select = |name: &Arc<str>| {
             [SNI, "b.test"].contains(&&**name).then(|| Selected {
                 host: (),
@@ -348,6 +352,7 @@ mod tests {
     fn a_refusal_says_which_host_it_counts_for() {
         let request = Request::builder().uri("/%2f").header("host", SNI);
         let (parts, ()) = request.body(()).unwrap().into_parts();
+        let parts = RequestHead::from(parts);
         let select = |name: &Arc<str>| {
             Some(Selected {
                 host: 7,

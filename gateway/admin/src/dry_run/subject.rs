@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
 use boring::x509::X509;
 use serde_json::{Value, json};
@@ -18,6 +17,7 @@ use control::{Control, Moment, ReadOnly};
 use rules::{Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, RoundTrip};
 use snapshot::checks::{self, Circumstances, Connected, Selected, version_text};
 use snapshot::http::authority;
+use snapshot::http::request_head::RequestHead;
 use snapshot::{Host, Snapshot};
 use tls::{read_client, verify_afresh};
 use vocabulary::client_auth::ClientAuth;
@@ -57,7 +57,7 @@ pub(super) struct DryRunRequest {
 pub(super) struct DryRunInput {
     pub(super) connection: ConnectionFacts,
     pub(super) state: ConnectionState,
-    parts: Parts,
+    parts: RequestHead,
     /// The authority as rules know it.
     known_as: Arc<str>,
     path: String,
@@ -260,8 +260,8 @@ impl DryRunRequest {
         })
     }
 
-    /// The head as hyper would hand it over.
-    fn head(&self) -> Result<Parts, Refused> {
+    /// The head as the data path would have it.
+    fn head(&self) -> Result<RequestHead, Refused> {
         let unreadable = |what: &str, why: &dyn std::fmt::Display| {
             Refused::Unevaluated(format!("the {what} cannot be read: {why}"))
         };
@@ -288,9 +288,10 @@ impl DryRunRequest {
             .version(self.version);
         let request = request.uri(uri).body(());
         let request = request.map_err(|why| unreadable("method", &why))?;
-        let (mut parts, ()) = request.into_parts();
-        parts.headers = headers;
-        Ok(parts)
+        let (parts, ()) = request.into_parts();
+        let mut head = RequestHead::from(parts);
+        head.headers = headers.into();
+        Ok(head)
     }
 
     fn header_map(&self) -> Result<HeaderMap, Refused> {

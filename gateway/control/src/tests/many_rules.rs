@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index as Pick;
@@ -17,6 +16,7 @@ use ::rules::{
     Allowance, ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, RoundTrip, Rule,
     decide_on,
 };
+use snapshot::http::request_head::RequestHead;
 use vocabulary::client_auth::ClientAuth;
 
 const HOST: &str = "api.example.test";
@@ -65,7 +65,7 @@ fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<St
         geo: None,
         client: Arc::new(ClientAuth::none()),
     };
-    let headers = HeaderMap::new();
+    let head = RequestHead::default();
     let request = RequestFacts {
         method: "GET",
         version: "HTTP/2",
@@ -74,7 +74,7 @@ fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<St
         raw_path: path,
         query: "",
         authority: None,
-        headers: &headers,
+        headers: &head.headers,
         received_msec: 1_700_000_000_000,
         ray_id: "8f00b204e9800998",
         allowance: Allowance::default(),

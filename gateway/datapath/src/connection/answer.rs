@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, Response, StatusCode, Uri, Version, header};
+use http::{Method, StatusCode, Uri, Version, header};
 
 use super::exchange::Exchange;
 use super::forwarding::{client_of, finish, forward_to, its_turn, refused, sound};
@@ -19,7 +19,8 @@ use crate::http::balance::Destination;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::Asking;
 use crate::http::incoming::Incoming;
-use crate::http::spare_maps::{self, RequestHead};
+use crate::http::response::Response;
+use crate::http::spare_heads::{self, RequestHead};
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
 use crate::shares::Beyond;
@@ -28,6 +29,7 @@ use rules::{ConnectionState, Decision, Overworked, Permit, RoundTrip, decide_on}
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::{HeadError, is_within};
+use snapshot::http::request_head;
 use snapshot::phases::{Change, Limited, PhaseInput, Redirected, Routed};
 use vocabulary::request_error::RequestError;
 use vocabulary::settings::OriginProtocol;
@@ -78,8 +80,7 @@ pub(super) async fn answer(
     let is_head = method == Method::HEAD;
     let is_call = version == Version::HTTP_2 && answer::is_grpc(&parts.headers);
     // A call is answered as gRPC does.
-    let accept = parts.headers.get(header::ACCEPT).filter(|_| !is_call);
-    let accept = accept.cloned();
+    let accept = (!is_call).then(|| parts.headers.value(header::ACCEPT));
     let rest = rest_of(&parts, &incoming);
     // A call may stream, and be silent for as long as it likes.
     let rate = if is_call {
@@ -97,12 +98,10 @@ pub(super) async fn answer(
     let exchange = spare.place(exchange, Exchange::follows);
     {
         let mut notes = exchange.notes.borrow_mut();
-        notes.accept = accept;
+        notes.accept = accept.flatten();
         let said = |field, name| {
             let is_wanted = exchange.log_style.wants(field);
-            is_wanted
-                .then(|| parts.headers.get(name).cloned())
-                .flatten()
+            is_wanted.then(|| parts.headers.value(name)).flatten()
         };
         notes.user_agent = said(LogField::UserAgent, header::USER_AGENT);
         notes.referer = said(LogField::Referer, header::REFERER);
@@ -168,7 +167,7 @@ pub(super) async fn answer(
 }
 
 /// How much of a request's body is to come.
-fn rest_of(parts: &http::request::Parts, incoming: &Incoming) -> Rest {
+fn rest_of(parts: &request_head::RequestHead, incoming: &Incoming) -> Rest {
     if incoming.is_over() {
         return Rest::Over;
     }
@@ -177,9 +176,8 @@ fn rest_of(parts: &http::request::Parts, incoming: &Incoming) -> Rest {
     let expects = parts.version == Version::HTTP_11
         && parts
             .headers
-            .get_all(header::EXPECT)
-            .into_iter()
-            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+            .get_all(&header::EXPECT)
+            .any(|value| value.eq_ignore_ascii_case(b"100-continue"));
     if expects {
         Rest::Unasked(length)
     } else {
@@ -222,7 +220,7 @@ async fn respond(
     } = match evaluation {
         Ok(permitted) => permitted,
         Err(NotPermitted::Blocked(answer)) => {
-            spare_maps::give_head_back(parts);
+            spare_heads::give_head_back(parts);
             return Ok(answer);
         }
         Err(NotPermitted::Refused(refused)) => return Err(refused),
@@ -334,7 +332,7 @@ fn beyond_share(exchange: &Exchange, beyond: Beyond) -> Refused {
 fn admit<'p>(
     connection: &Rc<Connection>,
     exchange: &Exchange,
-    parts: &'p http::request::Parts,
+    parts: &'p request_head::RequestHead,
 ) -> Result<(Rc<Standing>, checks::Head<'p, Arc<Host>>), Refused> {
     // A request that gets no further is recorded with its path as it came.
     let note_raw = || exchange.notes.borrow_mut().target = parts.uri.path_and_query().cloned();
@@ -447,7 +445,7 @@ fn evaluate_request<'h>(
     exchange: &Exchange,
     standing: &Standing,
     host: &'h Host,
-    parts: &http::request::Parts,
+    parts: &request_head::RequestHead,
     (known_as, path): (&str, &str),
 ) -> Result<Permitted<'h>, NotPermitted> {
     let started = clock::now();

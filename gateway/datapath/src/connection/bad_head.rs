@@ -3,7 +3,7 @@
 //! Every answer has a request id and a line in the log, these too. The connection is closed behind
 //! them: nobody knows where the next request would begin.
 
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use http1::ServerError;
 
 use super::Connection;
@@ -11,6 +11,7 @@ use super::record::record_bad_head;
 use crate::http::answer;
 use crate::http::body::ResponseBody;
 use crate::http::form::Form;
+use crate::http::response::Response;
 
 /// Writes down that a head is refused, and answers it. `unread` is what came of it.
 pub(super) fn refuse(

@@ -21,6 +21,7 @@ use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::form::Form;
 use crate::http::incoming::{Incoming, Interims};
 use crate::http::request_id::RequestId;
+use crate::http::response::Response;
 use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::http::upstream::HeadBounds;
 use crate::limits::INTERIM_RESPONSES_MAX;
@@ -29,7 +30,8 @@ use crate::shares::{Beyond, Busy};
 use config::LogStyle;
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
+use http1::Headers;
 use snapshot::Host;
 use snapshot::checks::version_text;
 use snapshot::http::headers::{is_within, remove_hop_by_hop};
@@ -148,7 +150,7 @@ impl Exchange {
         method: Method,
         version: Version,
         (rest, rate): (Rest, usize),
-        (takes_interims, headers): (Option<Rc<dyn Interims>>, &HeaderMap),
+        (takes_interims, headers): (Option<Rc<dyn Interims>>, &Headers),
     ) -> Self {
         connection.request_begins();
         // What is left of those that were answered counts, too.

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Connection;
 use super::refusals::Refusals;
 use crate::clock;
 use crate::http::frames::{Frame, Kind, Scanner};
+use crate::http::response::Response;
 use crate::io::TlsStream;
 use crate::limits::{
     CLIENT_BUFFERED_MAX, FLOOD_FAREWELL, FLOOD_LINGER, H2_CANCELLED_FRAMES,

@@ -7,7 +7,7 @@ use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use http::{Response, StatusCode, Version, header};
+use http::{StatusCode, Version, header};
 
 use super::Connection;
 use super::answer::Refused;
@@ -18,6 +18,7 @@ use crate::http::balance::Destination;
 use crate::http::body::ResponseBody;
 use crate::http::forward::{self, Asking, Patience, Served};
 use crate::http::queue::{Gated, at_the_gate};
+use crate::http::response::Response;
 use crate::http::upgrade;
 use crate::http::upstream::{HeadBounds, Telling};
 use crate::observe::Stage;
@@ -132,11 +133,10 @@ pub(super) async fn forward_to(
 /// Whether an origin closes its connection behind an answer.
 fn closes<B>(response: &Response<B>) -> bool {
     let says = |wanted: &str| {
-        let connection = response.headers().get_all(header::CONNECTION);
-        let mut values = connection.iter().filter_map(|value| value.to_str().ok());
+        let mut values = response.headers().get_all(&header::CONNECTION);
         values.any(|value| {
-            let mut tokens = value.split(',');
-            tokens.any(|token| token.trim().eq_ignore_ascii_case(wanted))
+            let mut tokens = value.split(|byte| *byte == b',');
+            tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
         })
     };
     match response.version() {
@@ -178,8 +178,7 @@ pub(super) fn finish(exchange: &Exchange, served: Served) -> Response<ResponseBo
     }
     let upgrade = response
         .headers()
-        .get(header::UPGRADE)
-        .cloned()
+        .value(header::UPGRADE)
         .filter(|_| switching && !is_stream);
     for_client(response.headers_mut(), &exchange.id_value);
     if let Some(upgrade) = upgrade {

@@ -16,6 +16,7 @@ use snapshot::Host;
 use snapshot::http::headers::{OriginMetadata, for_origin};
 use snapshot::http::origin::Origin;
 use snapshot::http::proxy_header;
+use snapshot::http::request_head::RequestHead;
 use vocabulary::settings::MtlsMode;
 
 /// A connection's names, as origins are told them.
@@ -74,7 +75,7 @@ pub(super) fn prepare(
     exchange: &Exchange,
     standing: &Standing,
     (host, origin): (&Host, &Origin),
-    parts: &mut http::request::Parts,
+    parts: &mut RequestHead,
 ) {
     let notes = exchange.notes.borrow();
     let authority = connection.names.authority(&notes.authority);
@@ -108,25 +109,19 @@ pub(super) fn prepare(
 
 /// The protocol that a request wants to change to. Over HTTP/2 that is an extended CONNECT (RFC 8441),
 /// which has become what it would be over HTTP/1.1 ([`websocket::normalise`]); and `h2c` inside TLS is a way around rules, not a protocol (CVE-2026-2833).
-pub(super) fn wanted_upgrade(parts: &http::request::Parts) -> Option<HeaderValue> {
+pub(super) fn wanted_upgrade(parts: &RequestHead) -> Option<HeaderValue> {
     let is_extended = parts.extensions.get::<websocket::Extended>().is_some();
     if !(parts.version == Version::HTTP_11 || is_extended) || parts.method != Method::GET {
         return None;
     }
-    let nominated = parts
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .any(|value| {
-            value.to_str().is_ok_and(|value| {
-                value
-                    .split(',')
-                    .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
-            })
-        });
-    let wanted = parts.headers.get(header::UPGRADE).filter(|_| nominated)?;
-    wanted
-        .as_bytes()
-        .eq_ignore_ascii_case(websocket::NAME.as_bytes())
-        .then(|| wanted.clone())
+    let nominated = parts.headers.get_all(&header::CONNECTION).any(|value| {
+        value
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    let wanted = parts.headers.value(header::UPGRADE);
+    wanted.filter(|_| nominated).filter(|wanted| {
+        let wanted = wanted.as_bytes();
+        wanted.eq_ignore_ascii_case(websocket::NAME.as_bytes())
+    })
 }

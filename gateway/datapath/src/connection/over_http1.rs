@@ -28,7 +28,7 @@ use crate::http::body::ResponseBody;
 use crate::http::client_wire::{ClientWire, Heard, Presence};
 use crate::http::date;
 use crate::http::incoming::Incoming;
-use crate::http::spare_maps::{self, RequestHead};
+use crate::http::spare_heads::{self, RequestHead};
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
 use crate::io::TlsStream;
@@ -291,7 +291,7 @@ async fn serve_request(
         None => BodyLength::Chunked,
     };
     let begun = wire.begin_answer(parts.status, &parts.headers, length, is_last(connection));
-    spare_maps::give_back(parts.headers);
+    spare_heads::give_back(parts.headers);
     let sending = begun.map_err(|_never_an_answer| Stop::Broken)?;
     let mut delivery = Delivery {
         connection,

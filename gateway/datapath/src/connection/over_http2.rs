@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::{self, Handshake, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::{Request, Response, header};
+use http::{Request, header};
 use http_body::Body as _;
 
 use super::Connection;
@@ -26,7 +26,8 @@ use super::streams::Streams;
 use crate::clock;
 use crate::http::body::ResponseBody;
 use crate::http::incoming::Incoming;
-use crate::http::spare_maps::{self, RequestHead};
+use crate::http::response::{Response, ResponseHead};
+use crate::http::spare_heads::{self, RequestHead};
 use crate::http::stream_end::{Meter, StreamEnd};
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
@@ -53,7 +54,7 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
     let begin = |mut request, reply| {
         websocket::normalise(&mut request);
         let (head, stream) = request.into_parts();
-        let head = spare_maps::head_of(head);
+        let head = spare_heads::head_of(head);
         serve_stream(connection.clone(), spares.clone(), (head, stream), reply)
     };
     let mut serving = Serving {
@@ -354,7 +355,9 @@ async fn answer_stream(
     let Some((response, tunnel)) = answered else {
         return;
     };
-    let (head, body) = complete(response, tunnel.is_some());
+    let Some((head, body)) = complete(response, tunnel.is_some()) else {
+        return reply.send_reset(Reason::INTERNAL_ERROR);
+    };
     let is_over = tunnel.is_none() && body.is_end_stream();
     let stream = match reply.send_response(head, is_over) {
         Ok(stream) => stream,
@@ -377,9 +380,11 @@ fn send_interims(connection: &Connection, reply: &mut SendResponse<Bytes>) {
     if watch.interims.borrow().is_empty() {
         return;
     }
-    for head in watch.interims.take() {
+    for interim in watch.interims.take() {
+        let (head, ()) = interim.into_parts();
         // To a client that has reset the stream nothing more is said.
-        if reply.send_informational(head).is_err() {
+        let sent = map_of(head).map(|head| reply.send_informational(head));
+        if !matches!(sent, Some(Ok(()))) {
             return;
         }
     }
@@ -442,7 +447,11 @@ impl Meter for Metered {
 }
 
 /// What every answer says: when it was given, and how long it is, as far as that is known.
-fn complete(response: Response<ResponseBody>, is_tunnel: bool) -> (Response<()>, ResponseBody) {
+/// `None`: its headers are more than a map holds, which is far more than an origin may say.
+fn complete(
+    response: Response<ResponseBody>,
+    is_tunnel: bool,
+) -> Option<(http::Response<()>, ResponseBody)> {
     let (mut head, body) = response.into_parts();
     let headers = &mut head.headers;
     if !headers.contains_key(header::DATE) {
@@ -456,5 +465,14 @@ fn complete(response: Response<ResponseBody>, is_tunnel: bool) -> (Response<()>,
     {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    (Response::from_parts(head, ()), body)
+    Some((map_of(head)?, body))
+}
+
+/// A head as h2 takes it.
+fn map_of(head: ResponseHead) -> Option<http::Response<()>> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    *response.headers_mut() = spare_heads::into_map(head.headers).ok()?;
+    Some(response)
 }

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use http::HeaderMap;
+use http1::Headers;
 
 use super::Connection;
 use super::standing::Standing;
@@ -17,7 +17,7 @@ use snapshot::http::client_address::{ClientAddressError, client};
 pub(super) fn standing_of(
     connection: &Connection,
     standing: &Rc<Standing>,
-    headers: &HeaderMap,
+    headers: &Headers,
 ) -> Result<Rc<Standing>, ClientAddressError> {
     // As they are now: a proxy that is not trusted any more is not believed on what it has open either.
     let live = connection.local.shared.live.load();

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http1::Headers;
 
 use super::state::Connection;
 use crate::clock;
@@ -40,7 +40,7 @@ impl Trace {
     pub(super) fn begin(
         connection: &Connection,
         tunables: &Tunables,
-        headers: &HeaderMap,
+        headers: &Headers,
         id: RequestId,
     ) -> Option<Box<Self>> {
         let is_continued = match tunables.trace_context {
@@ -96,7 +96,7 @@ impl Trace {
     }
 
     /// Tells the origin. What other tracing systems said of a trace that is not continued means nothing.
-    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+    pub(super) fn tell(&self, headers: &mut Headers) {
         let context = TraceContext {
             trace_id: self.id,
             span_id: span_id(self.number, Part::Client),

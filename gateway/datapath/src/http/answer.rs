@@ -3,13 +3,14 @@
 //! Short, without a version, and each with the request id by which the access log finds it.
 
 use bytes::Bytes;
-use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY,
-};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, VARY};
+use http1::Headers;
 
 use super::body::ResponseBody;
 use super::form::Form;
+use super::response::Response;
+use super::spare_heads;
 use crate::limits::GRPC_MESSAGE_BYTES_MAX;
 use rules::BlockResponse;
 use snapshot::http::headers::X_REQUEST_ID;
@@ -100,11 +101,11 @@ pub fn keep_head(response: &mut Response<ResponseBody>) {
 
 /// Whether a request is a gRPC call. gRPC-Web, which looks alike, says its status elsewhere.
 #[must_use]
-pub fn is_grpc(headers: &HeaderMap) -> bool {
+pub fn is_grpc(headers: &Headers) -> bool {
     let Some(said) = headers.get(CONTENT_TYPE) else {
         return false;
     };
-    let rest = said.as_bytes().strip_prefix(b"application/grpc");
+    let rest = said.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
@@ -121,7 +122,7 @@ pub fn to_grpc(response: &mut Response<ResponseBody>) {
     let is_text = response
         .headers()
         .get(CONTENT_TYPE)
-        .is_some_and(|said| said.as_bytes().starts_with(b"text/plain"));
+        .is_some_and(|said| said.starts_with(b"text/plain"));
     let message = match std::str::from_utf8(&content) {
         Ok(text) if is_text => text.trim(),
         _ => status
@@ -183,7 +184,7 @@ fn build(
     content: Bytes,
     request_id: &HeaderValue,
 ) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::full(content));
+    let mut response = Response::new(ResponseBody::full(content), spare_heads::take());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
@@ -206,11 +207,11 @@ mod tests {
             ("application/grpc-web+proto", false),
             ("application/json", false),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(said));
             assert_eq!(is_grpc(&headers), expected, "{said}");
         }
-        assert!(!is_grpc(&HeaderMap::new()));
+        assert!(!is_grpc(&Headers::new()));
     }
 
     #[test]

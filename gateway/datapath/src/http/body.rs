@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::Reason;
+use http::HeaderMap;
 use http::header::HeaderName;
-use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use http1::{ClientError, HeadError};
 
@@ -20,10 +20,11 @@ use super::exclusive::Turn;
 use super::incoming::{Http2Body, Incoming};
 use super::multiplexed::Stream;
 use super::origin_body::OriginBody;
+use super::response::Response;
 use super::upstream::HeadBounds;
 use super::wait::Wait;
 use crate::limits::{CONTENTLESS_END_TIMEOUT, REPLAYED_BYTES_MAX, REPLAYED_PIECES_MAX};
-use snapshot::http::headers::{clean_trailers, is_within, remove_like};
+use snapshot::http::headers::{clean_trailers, trailers_are_within};
 
 /// Observes the bodies of one exchange.
 pub trait BodyObserver {
@@ -648,16 +649,14 @@ impl Drop for ResponseBody {
 /// Whether a frame is trailers that are larger than they may be.
 pub(super) fn is_oversized(frame: &Frame<Bytes>, heads: HeadBounds) -> bool {
     let trailers = frame.trailers_ref();
-    trailers.is_some_and(|trailers| !is_within(trailers, heads.bytes_max, heads.count_max))
+    trailers
+        .is_some_and(|trailers| !trailers_are_within(trailers, heads.bytes_max, heads.count_max))
 }
 
 fn clean(frame: Frame<Bytes>, hidden: &[HeaderName]) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            clean_trailers(&mut trailers);
-            for name in hidden {
-                remove_like(&mut trailers, name);
-            }
+            clean_trailers(&mut trailers, hidden);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

@@ -18,15 +18,15 @@ use http::{HeaderMap, StatusCode, Uri};
 use http_body::{Frame, SizeHint};
 use http1::body::Decoded;
 use http1::{
-    BodyLength, ClientError, Head, HeadError, Limits, Next, NotKept, Piece, Refused, Reply,
-    SendError, Sending, ServerError, Unwritable, Waiting,
+    BodyLength, ClientError, Head, HeadError, Headers, Limits, Next, NotKept, Piece, Refused,
+    Reply, SendError, Sending, ServerError, Unwritable, Waiting,
 };
 use tokio::io::AsyncWrite as _;
 
 use super::connect::AnswerError;
 use super::incoming::Interims;
 use super::outbox::Outbox;
-use super::spare_maps::{self, RequestHead};
+use super::spare_heads::{self, RequestHead};
 use super::upstream::HeadBounds;
 use crate::io::TlsStream;
 use crate::limits::{
@@ -200,7 +200,7 @@ impl ClientWire {
     pub fn begin_answer(
         &self,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &Headers,
         length: BodyLength,
         closes: bool,
     ) -> Result<Sending, Unwritable> {
@@ -216,7 +216,7 @@ impl ClientWire {
     ///
     /// # Errors
     /// It cannot be.
-    pub fn switch(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), Unwritable> {
+    pub fn switch(&self, status: StatusCode, headers: &Headers) -> Result<(), Unwritable> {
         let mut wire = self.0.borrow_mut();
         let Wire {
             reply,
@@ -373,23 +373,26 @@ impl Wire {
 
     /// The head that was read, of so many bytes. If it is refused after all, it is not consumed.
     fn parts(&mut self, consumed: usize) -> Result<RequestHead, HeadError> {
-        let bytes = self.received.split_to(consumed).freeze();
-        let of_head = || -> Result<RequestHead, HeadError> {
-            let uri = uri_of(bytes.slice_ref(self.head.target(&bytes)))?;
-            let mut parts = spare_maps::take_head();
-            parts.method = self.head.http_method(&bytes)?;
-            parts.uri = uri;
-            parts.version = self.head.version();
-            spare_maps::fill(&mut parts.headers, &self.head, &bytes)?;
-            Ok(parts)
-        };
-        let parts = of_head();
-        if parts.is_err() {
-            let rest = std::mem::take(&mut self.received);
-            self.received = BytesMut::from(bytes);
-            self.received.unsplit(rest);
+        let mut parts = spare_heads::take_head();
+        parts.method = self.head.http_method(&self.received)?;
+        parts.version = self.head.version();
+        let target = self.head.target_range();
+        let head = self.received.split_to(consumed);
+        let head = parts.headers.take_over(&mut self.head, head);
+        match uri_of(head.slice(target)) {
+            Ok(uri) => {
+                parts.uri = uri;
+                Ok(parts)
+            }
+            Err(error) => {
+                let head = head.clone();
+                drop(parts);
+                let rest = std::mem::take(&mut self.received);
+                self.received = BytesMut::from(head);
+                self.received.unsplit(rest);
+                Err(error)
+            }
         }
-        parts
     }
 
     fn refuses(&mut self, error: ServerError) -> Heard {
@@ -501,7 +504,7 @@ fn uri_of(target: Bytes) -> Result<Uri, HeadError> {
 
 impl Interims for ClientWire {
     /// A client that takes nothing gets none of them: each is small, but an origin may send many.
-    fn pass(&self, status: StatusCode, headers: &HeaderMap) {
+    fn pass(&self, status: StatusCode, headers: &Headers) {
         let mut wire = self.0.borrow_mut();
         let Wire { reply, out, .. } = &mut *wire;
         if let Some(reply) = reply

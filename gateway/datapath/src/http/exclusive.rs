@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, request};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http1::{Answer, Asked, BodyLength, ClientError, Event, Head, Idle, Limits, Step, Upload};
 use tokio::io::AsyncWrite as _;
@@ -26,11 +26,13 @@ use tokio::io::AsyncWrite as _;
 use super::body::{BodyObserver, RequestBody};
 use super::connect::{AnswerError, OriginStream};
 use super::outbox::Outbox;
-use super::spare_maps;
+use super::response::{Response, ResponseHead};
+use super::spare_heads;
 use super::tunnel::{self, OriginEnd};
 use super::upstream::{HeadBounds, Loan};
 use super::wait::Wait;
 use crate::limits::{ORIGIN_CLOSE_TIMEOUT, ORIGIN_READ_FIRST, ORIGIN_READ_MAX, ORIGIN_READ_MIN};
+use snapshot::http::request_head::RequestHead;
 use snapshot::origins::gate::Inside;
 
 /// Counts a connection as open for as long as it lives, on its worker and among those that its origin
@@ -171,7 +173,7 @@ impl Exclusive {
     /// [`AnswerError::Unwritable`].
     pub(super) fn ask(
         self,
-        parts: &request::Parts,
+        parts: &RequestHead,
         body: RequestBody,
         loan: Option<Loan>,
         patience: Duration,
@@ -238,12 +240,12 @@ impl Wire {
     }
 
     /// What is next of what has come, and its bytes.
-    fn next(&mut self, answer: &mut Answer) -> Result<(Event, Bytes), ClientError> {
+    fn next(&mut self, answer: &mut Answer) -> Result<(Event, BytesMut), ClientError> {
         let Step { consumed, event } =
             answer.receive(&self.received, &self.limits, &mut self.head)?;
         let bytes = match consumed {
-            0 => Bytes::new(),
-            _ => self.received.split_to(consumed).freeze(),
+            0 => BytesMut::new(),
+            _ => self.received.split_to(consumed),
         };
         Ok((event, bytes))
     }
@@ -287,16 +289,16 @@ impl Turn {
         loop {
             let (event, bytes) = self.wire.next(&mut self.answer)?;
             match event {
-                Event::Interim => self.interim(&bytes)?,
+                Event::Interim => self.interim(bytes),
                 Event::Answer(length) => {
                     self.length = match length {
                         BodyLength::None => Length::Left(0),
                         BodyLength::Exactly(length) => Length::Left(length),
                         BodyLength::Chunked | BodyLength::UntilClose => Length::Unknown,
                     };
-                    return Poll::Ready(self.response(&bytes));
+                    return Poll::Ready(Ok(self.response(bytes)));
                 }
-                Event::Switched => return Poll::Ready(self.response(&bytes)),
+                Event::Switched => return Poll::Ready(Ok(self.response(bytes))),
                 Event::More | Event::Data(_) | Event::Trailers | Event::End => {
                     ready!(self.poll_more(cx))?;
                 }
@@ -304,24 +306,27 @@ impl Turn {
         }
     }
 
-    fn interim(&self, bytes: &Bytes) -> Result<(), AnswerError> {
-        self.exchange.interim(self.response(bytes)?);
-        Ok(())
+    fn interim(&mut self, head: BytesMut) {
+        let response = self.response(head);
+        self.exchange.interim(response);
     }
 
-    fn response(&self, bytes: &Bytes) -> Result<Response<()>, AnswerError> {
-        let head = &self.wire.head;
-        let mut response = Response::new(());
+    /// The answer whose head was read from these bytes.
+    fn response(&mut self, bytes: BytesMut) -> Response<()> {
+        let head = &mut self.wire.head;
         let status = StatusCode::from_u16(head.status());
-        *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
-        *response.version_mut() = head.version();
-        let mut headers = spare_maps::of_head(head, bytes).map_err(ClientError::Head)?;
+        let (status, version) = (status.unwrap_or(StatusCode::BAD_GATEWAY), head.version());
+        let mut headers = spare_heads::of_head(head, bytes);
         if headers.contains_key(TRANSFER_ENCODING) {
             // It means nothing then, and whoever reads it next may believe it (RFC 9112 §6.3).
             headers.remove(CONTENT_LENGTH);
         }
-        *response.headers_mut() = headers;
-        Ok(response)
+        let head = ResponseHead {
+            status,
+            version,
+            headers,
+        };
+        Response::from_parts(head, ())
     }
 
     /// The next piece of the answer's body, while the request is sent.
@@ -334,7 +339,7 @@ impl Turn {
             let (event, bytes) = self.wire.next(&mut self.answer)?;
             match event {
                 Event::Data(range) if !range.is_empty() => {
-                    let data = bytes.slice(range);
+                    let data = bytes.freeze().slice(range);
                     if let Length::Left(left) = &mut self.length {
                         *left = left.saturating_sub(data.len() as u64);
                     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use h2::Reason;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version, header, request};
+use http::{Method, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 
 use super::balance::Destination;
@@ -23,7 +23,8 @@ use super::incoming::Http2Body;
 use super::multiplexed::Stream;
 use super::outgoing;
 use super::repeat::{Fate, is_idempotent};
-use super::spare_maps::{self, RequestHead};
+use super::response::{Response, ResponseHead};
+use super::spare_heads::{self, RequestHead};
 use super::upstream::{Lease, Pool, Sender};
 use super::wait::send_rest;
 use crate::clock;
@@ -31,6 +32,7 @@ use crate::limits::{CONNECT_TRY_MIN, LATE_MAX, REFUSED_PAUSES, UNPROCESSED_MAX};
 use config::Tunables;
 use rules::Permit;
 use snapshot::http::origin::Origin;
+use snapshot::http::request_head;
 use snapshot::origins::Times;
 
 /// How long an origin may take.
@@ -417,7 +419,7 @@ async fn send_alone(
         .map_err(Unsent::failed)?;
     let answered = within(time, &*exchange, turn.answer()).await;
     if let Ok(Ok(answer)) = answered {
-        spare_maps::give_head_back(head);
+        spare_heads::give_head_back(head);
         return Ok(answer.map(|()| ResponseBody::exclusive(turn)));
     }
     drop(turn);
@@ -454,10 +456,10 @@ async fn send_beside_others(
         let again = Some(again).filter(RequestBody::is_whole);
         again.inspect(RequestBody::take_over)
     };
-    let asked = ask(&stream, (*head).clone(), body, time.0.patience.whole);
+    let asked = ask(&stream, &head, body, time.0.patience.whole);
     let (error, sent) = match within(time, &*exchange, asked).await {
         Ok(Ok(response)) => {
-            spare_maps::give_head_back(head);
+            spare_heads::give_head_back(head);
             return Ok(response);
         }
         Ok(Err((error, sent))) => (AnswerError::Http2(error), sent),
@@ -489,21 +491,25 @@ async fn send_beside_others(
 /// beside the answer: who takes that may stop taking it. An error says whether anything was sent.
 async fn ask(
     stream: &Rc<Stream>,
-    mut head: request::Parts,
+    head: &request_head::RequestHead,
     body: RequestBody,
     patience: Duration,
 ) -> Result<Response<ResponseBody>, (h2::Error, bool)> {
     let exchange = body.exchange();
     let is_empty = body.is_end_stream();
     let length = body.size_hint().exact();
+    // Nothing was sent of what cannot be.
+    let request = spare_heads::to_request(head);
+    let mut request = request.map_err(|_full| (Reason::INTERNAL_ERROR.into(), false))?;
     if let Some(length) = length.filter(|length| *length > 0 || means_content(&head.method))
-        && !head.headers.contains_key(header::CONTENT_LENGTH)
+        && !request.headers().contains_key(header::CONTENT_LENGTH)
     {
-        head.headers.insert(header::CONTENT_LENGTH, length.into());
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length.into());
     }
     let (mut answer, upload) = stream
         .sender()
-        .send_request(Request::from_parts(head, ()), is_empty)
+        .send_request(request, is_empty)
         .map_err(|error| (error, false))?;
     let mut upload = (!is_empty).then(|| Box::pin(outgoing::send(body, upload, Reason::CANCEL)));
     let answer = std::future::poll_fn(|cx| {
@@ -513,7 +519,8 @@ async fn ask(
             upload = None;
         }
         while let Poll::Ready(Some(Ok(head))) = answer.poll_informational(cx) {
-            exchange.interim(head);
+            let (head, ()) = head.into_parts();
+            exchange.interim(Response::from_parts(head.into(), ()));
         }
         Pin::new(&mut answer).poll(cx)
     })
@@ -525,6 +532,7 @@ async fn ask(
         });
     }
     let (head, incoming) = answer.into_parts();
+    let head = ResponseHead::from(head);
     let body = Http2Body::new(incoming, &head.headers);
     let body = ResponseBody::shared(body, stream.clone());
     Ok(Response::from_parts(head, body))
@@ -548,9 +556,10 @@ pub(super) fn scheme_of(origin: &Origin) -> Scheme {
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
-pub(super) fn absolute(head: &mut request::Parts, scheme: Scheme) {
-    let host = head.headers.remove(header::HOST);
-    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+pub(super) fn absolute(head: &mut request_head::RequestHead, scheme: Scheme) {
+    let host = head.headers.get(header::HOST);
+    let authority = host.and_then(|host| Authority::try_from(host).ok());
+    head.headers.remove(header::HOST);
     let Some(authority) = authority else { return };
     let mut parts = std::mem::take(&mut head.uri).into_parts();
     parts.scheme = Some(scheme);
@@ -562,7 +571,7 @@ pub(super) fn absolute(head: &mut request::Parts, scheme: Scheme) {
 }
 
 /// What was on its way over HTTP/2 and goes out over HTTP/1.1, to an address that speaks that.
-fn relative(parts: &mut request::Parts) {
+fn relative(parts: &mut request_head::RequestHead) {
     let Some(authority) = parts.uri.authority() else {
         return;
     };
@@ -580,19 +589,20 @@ mod tests {
 
     #[test]
     fn what_was_on_its_way_over_http2_is_whole_over_http1() {
-        let request = Request::put("/a?b").header(header::HOST, "api.test:8443");
-        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let request = http::Request::put("/a?b").header(header::HOST, "api.test:8443");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let mut parts = request_head::RequestHead::from(parts);
         parts.version = Version::HTTP_2;
         absolute(&mut parts, Scheme::HTTPS);
         assert_eq!(parts.uri, "https://api.test:8443/a?b");
         assert!(!parts.headers.contains_key(header::HOST));
         relative(&mut parts);
         assert_eq!(parts.uri, "/a?b");
-        assert_eq!(parts.headers.get(header::HOST).unwrap(), "api.test:8443");
+        assert_eq!(parts.headers.get_text(header::HOST), Some("api.test:8443"));
         assert_eq!(parts.version, Version::HTTP_11);
         // What never was stays as it is.
-        let before = (parts.uri.clone(), parts.headers.clone());
+        let before = format!("{parts:?}");
         relative(&mut parts);
-        assert_eq!((parts.uri, parts.headers), before);
+        assert_eq!(format!("{parts:?}"), before);
     }
 }

@@ -5,8 +5,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use http_body::{Frame, SizeHint};
+use http1::Headers;
 
 use super::client_wire::Http1Body;
 use super::connect::AnswerError;
@@ -14,7 +15,7 @@ use super::connect::AnswerError;
 /// Takes interim answers (1xx but 101) to a request to its client, as they come.
 pub trait Interims {
     /// Passes one on whose headers are the client's, if the client can have it.
-    fn pass(&self, status: StatusCode, headers: &HeaderMap);
+    fn pass(&self, status: StatusCode, headers: &Headers);
 }
 
 /// What of a request's body is to come.
@@ -30,7 +31,7 @@ pub enum Incoming {
 impl Incoming {
     /// The body of a request over HTTP/2 with this head.
     #[must_use]
-    pub fn http2(stream: RecvStream, head: &HeaderMap) -> Self {
+    pub fn http2(stream: RecvStream, head: &Headers) -> Self {
         Http2Body::new(stream, head).map_or(Self::Over, Self::Http2)
     }
 
@@ -93,13 +94,13 @@ pub struct Http2Body {
 
 impl Http2Body {
     /// The body behind this head, if there is any.
-    pub(super) fn new(stream: RecvStream, head: &HeaderMap) -> Option<Self> {
+    pub(super) fn new(stream: RecvStream, head: &Headers) -> Option<Self> {
         if stream.is_end_stream() {
             return None;
         }
         // h2 has seen to it that it is a number, and compares it with what comes.
-        let length = head.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = head.get_text(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.parse().ok());
         Some(Self {
             stream,
             left: length,

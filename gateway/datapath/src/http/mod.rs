@@ -26,7 +26,8 @@
 //! | `repeat` | when a request is sent a second time |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
-//! | `spare_maps` | header maps that are used again |
+//! | `response` | an answer on its way to a client |
+//! | `spare_heads` | heads that are used again |
 //! | `wait` | patience with what stands still |
 //! | `upgrade` | relays a request that asks for a WebSocket |
 //! | `websocket` | what a WebSocket is over one protocol and over the other |
@@ -56,7 +57,8 @@ pub mod outgoing;
 pub mod queue;
 mod repeat;
 pub mod request_id;
-pub mod spare_maps;
+pub mod response;
+pub mod spare_heads;
 pub mod stream_end;
 mod telling;
 pub mod tunnel;

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{Method, StatusCode, Version, header};
+use http1::ClientError;
 
 use super::balance::Destination;
 use super::body::ResponseBody;
@@ -18,6 +19,8 @@ use super::forward::{
 };
 use super::incoming::Http2Body;
 use super::queue::at_the_gate;
+use super::response::{Response, ResponseHead};
+use super::spare_heads;
 use super::stream_end::{StreamEnd, Unmetered};
 use super::tunnel::{HeldStream, OriginEnd};
 use super::upstream::{Pool, Sender};
@@ -161,7 +164,8 @@ async fn upgrade_stream(
     let started = clock::now();
     let Asking { mut head, body } = request;
     let exchange = body.exchange();
-    let key = head.headers.remove(header::SEC_WEBSOCKET_KEY);
+    let key = head.headers.value(header::SEC_WEBSOCKET_KEY);
+    head.headers.remove(header::SEC_WEBSOCKET_KEY);
     let is_extended = head.extensions.get::<websocket::Extended>().is_some();
     for name in [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH] {
         head.headers.remove(name);
@@ -174,10 +178,13 @@ async fn upgrade_stream(
     absolute(&mut head, scheme_of(&origin));
     // What comes on the stream is no body.
     drop(body);
-    let sent = sender.send_request(Request::from_parts(*head, ()), false);
+    let request = spare_heads::to_request(&head);
+    let request = request.map_err(|error| AnswerError::Http1(ClientError::Head(error)))?;
+    let sent = sender.send_request(request, false);
     let (answer, upload) = sent.map_err(AnswerError::Http2)?;
     let answer = within((time, started), &*exchange, answer).await?;
-    let (mut head, incoming) = answer.map_err(AnswerError::Http2)?.into_parts();
+    let (head, incoming) = answer.map_err(AnswerError::Http2)?.into_parts();
+    let mut head = ResponseHead::from(head);
     let first_byte_in = started.elapsed();
     let (body, end) = if head.status.is_success() {
         head.status = StatusCode::SWITCHING_PROTOCOLS;

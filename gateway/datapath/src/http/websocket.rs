@@ -4,10 +4,9 @@
 //! extended CONNECT and without them. Frames are not looked at.
 
 use boring::base64::encode_block;
-use http::header::{
-    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
-};
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request};
+use http1::Headers;
 
 /// The only protocol that is tunnelled, as `Upgrade` and `:protocol` say it.
 pub const NAME: &str = "websocket";
@@ -52,9 +51,9 @@ pub fn accept(key: &HeaderValue) -> Option<HeaderValue> {
 
 /// Whether the headers of a 101 answer this key.
 #[must_use]
-pub fn is_accepted(headers: &HeaderMap, key: &HeaderValue) -> bool {
-    let said = headers.get(SEC_WEBSOCKET_ACCEPT);
-    said.is_some() && said.cloned() == accept(key)
+pub fn is_accepted(headers: &Headers, key: &HeaderValue) -> bool {
+    let said = headers.value(SEC_WEBSOCKET_ACCEPT);
+    said.is_some() && said == accept(key)
 }
 
 #[cfg(test)]
@@ -66,7 +65,7 @@ mod tests {
         let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
         let expected = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(accept(&key), Some(expected.clone()));
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         assert!(!is_accepted(&headers, &key));
         headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_static("x"));
         assert!(!is_accepted(&headers, &key));

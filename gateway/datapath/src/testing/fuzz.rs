@@ -23,6 +23,7 @@ use crate::proxy_protocol::{self, Found};
 use config::Tunables;
 use snapshot::checks::{self, Selected};
 use snapshot::http::headers::{OriginMetadata, clean_trailers, for_origin};
+use snapshot::http::request_head::RequestHead;
 
 /// What a client sends over HTTP/2 behind its preface. Each request that would be forwarded reaches an
 /// origin that speaks HTTP/1.1 as one request, with the method, the target and the body that rules and
@@ -68,7 +69,8 @@ pub fn proxy_header(data: &[u8]) {
 
 fn check(mut request: Request<RecvStream>, cx: &mut Context<'_>) {
     websocket::normalise(&mut request);
-    let (mut parts, stream) = request.into_parts();
+    let (parts, stream) = request.into_parts();
+    let mut parts = RequestHead::from(parts);
     let is_tunnel = parts.extensions.get::<websocket::Extended>().is_some();
     let mut body = if is_tunnel {
         Incoming::Over
@@ -122,7 +124,7 @@ fn check(mut request: Request<RecvStream>, cx: &mut Context<'_>) {
                 Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
             },
             Poll::Ready(None) => {
-                clean_trailers(&mut trailers);
+                clean_trailers(&mut trailers, &[]);
                 let trailers = (!trailers.is_empty()).then_some(&trailers);
                 break upload.end(trailers, &mut out).is_ok();
             }
@@ -134,13 +136,7 @@ fn check(mut request: Request<RecvStream>, cx: &mut Context<'_>) {
 }
 
 /// What an origin reads of it.
-fn read_again(
-    out: &[u8],
-    parts: &http::request::Parts,
-    host: &HeaderValue,
-    sent: &[u8],
-    whole: bool,
-) {
+fn read_again(out: &[u8], parts: &RequestHead, host: &HeaderValue, sent: &[u8], whole: bool) {
     let limits = Limits {
         head_bytes_max: usize::MAX,
         target_bytes_max: usize::MAX,

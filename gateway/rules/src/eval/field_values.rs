@@ -97,18 +97,18 @@ impl<'a> Facts<'a> {
 
     /// A header's value, several of them joined, `""` when there is none.
     fn header(&self, name: &HeaderName, separator: &[u8], scratch: &mut Scratch) -> Value<'a> {
-        let mut values = self.request.headers.get_all(name).iter();
+        let mut values = self.request.headers.get_all(name);
         let Some(first) = values.next() else {
             return Value::Bytes(b"");
         };
         let Some(second) = values.next() else {
-            return Value::Bytes(first.as_bytes());
+            return Value::Bytes(first);
         };
         let mark = scratch.mark();
-        scratch.push(first.as_bytes());
+        scratch.push(first);
         for value in std::iter::once(second).chain(values) {
             scratch.push(separator);
-            scratch.push(value.as_bytes());
+            scratch.push(value);
         }
         scratch.made(mark)
     }
@@ -127,8 +127,8 @@ impl<'a> Facts<'a> {
                 self.request.query.len()
             }
             Field::AcceptedLanguages => {
-                let headers = self.request.headers.get_all(ACCEPT_LANGUAGE).iter();
-                headers.map(|header| header.len()).sum::<usize>() * budget::DECODED_BYTE
+                let headers = self.request.headers.get_all(&ACCEPT_LANGUAGE);
+                headers.map(<[u8]>::len).sum::<usize>() * budget::DECODED_BYTE
             }
             _ => 0,
         });
@@ -136,13 +136,13 @@ impl<'a> Facts<'a> {
             Field::HeadersNames => {
                 let host = self.request.authority.map(|_| text(HOST.as_str()));
                 let headers = self.request.headers.iter();
-                let names = headers.map(|(name, _)| text(name.as_str()));
+                let names = headers.map(|field| Value::Bytes(field.name));
                 each(scratch, host.into_iter().chain(names), visit)
             }
             Field::HeadersValues => {
                 let host = self.request.authority.map(text);
                 let headers = self.request.headers.iter();
-                let values = headers.map(|(_, value)| Value::Bytes(value.as_bytes()));
+                let values = headers.map(|field| Value::Bytes(field.value));
                 each(scratch, host.into_iter().chain(values), visit)
             }
             Field::ArgsNames | Field::RawArgsNames => each(
@@ -186,17 +186,14 @@ impl<'a> Facts<'a> {
     ) -> ControlFlow<()> {
         match map {
             Field::Headers => {
-                // `HeaderMap` would find `Content-Type` too; the documented keys are lower-case.
                 let Ok(name) = std::str::from_utf8(key) else {
                     return ControlFlow::Continue(());
                 };
-                if name.bytes().any(|b| b.is_ascii_uppercase()) {
-                    return ControlFlow::Continue(());
-                }
-                scratch.work(budget::LOOK_UP + key.len());
+                let headers = self.request.headers;
+                scratch.work(budget::LOOK_UP + key.len() + headers.len());
                 let host = self.request.authority.filter(|_| name == HOST.as_str());
-                let values = self.request.headers.get_all(name).iter();
-                let values = values.map(|value| Value::Bytes(value.as_bytes()));
+                // In lower case, as the documented keys are.
+                let values = headers.spelled(name).map(Value::Bytes);
                 each(scratch, host.map(text).into_iter().chain(values), visit)
             }
             Field::Args | Field::RawArgs => {
@@ -231,8 +228,8 @@ impl<'a> Facts<'a> {
                     if !scratch.work(budget::VALUE + pair.text as usize) {
                         return ControlFlow::Break(());
                     }
-                    let text = headers.get_all(COOKIE).iter().nth(pair.text as usize);
-                    let text = text.map_or(&b""[..], |header| header.as_bytes());
+                    let text = headers.get_all(&COOKIE).nth(pair.text as usize);
+                    let text = text.unwrap_or_default();
                     if decoded(pair.name(text)).eq(key.iter().copied()) {
                         visit(scratch, Value::Bytes(pair.value(text)))?;
                     }
@@ -245,9 +242,9 @@ impl<'a> Facts<'a> {
 
     /// Language tags of `Accept-Language` as listed, `*` and weights left out.
     fn languages(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let headers = self.request.headers.get_all(ACCEPT_LANGUAGE).iter();
+        let headers = self.request.headers.get_all(&ACCEPT_LANGUAGE);
         headers
-            .flat_map(|header| header.as_bytes().split(|b| *b == b','))
+            .flat_map(|header| header.split(|b| *b == b','))
             .filter_map(|item| {
                 let tag = item.split(|b| *b == b';').next()?.trim_ascii();
                 (!tag.is_empty() && tag != b"*").then_some(Value::Bytes(tag))

@@ -6,8 +6,8 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use http::HeaderMap;
 use http::header::COOKIE;
+use http1::Headers;
 
 use super::decode::hex_pair;
 use crate::matcher::budget;
@@ -85,13 +85,12 @@ impl Pairs {
     }
 
     /// Reads all cookies, unless that has been done; what it costs. Names are decoded.
-    pub(crate) fn read_cookies(&mut self, headers: &HeaderMap) -> usize {
+    pub(crate) fn read_cookies(&mut self, headers: &Headers) -> usize {
         if std::mem::replace(&mut self.is_read, true) {
             return 0;
         }
         let mut bytes = 0;
-        for (text, header) in (0..).zip(headers.get_all(COOKIE)) {
-            let header = header.as_bytes();
+        for (text, header) in (0..).zip(headers.get_all(&COOKIE)) {
             bytes += header.len();
             let mut start = 0;
             for pair in header.split(|byte| *byte == b';') {
@@ -195,9 +194,10 @@ mod tests {
             assert_eq!(of_query(query, name), expected, "{query} {name}");
         }
         let texts = ["a=1;  b=2 ;a", "%61=3; =4;a=", ""];
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for text in texts {
-            headers.append(COOKIE, HeaderValue::from_static(text));
+            let value = HeaderValue::from_static(text);
+            headers.try_append(COOKIE, value).unwrap();
         }
         let mut pairs = Pairs::default();
         assert!(pairs.read_cookies(&headers) > 0);

@@ -11,7 +11,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use http1::Headers;
 use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 
@@ -248,7 +249,7 @@ fn rules(data: &[u8]) -> Vec<Rule> {
 struct Made {
     connection: ConnectionFacts,
     words: Vec<String>,
-    headers: HeaderMap,
+    headers: Headers,
 }
 
 impl Made {
@@ -278,12 +279,12 @@ impl Made {
             client.not_after_sec = Some(1);
             client.san_dns = vec!["a.example".into()];
         }
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for word in words.iter().skip(5) {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
             let name = HeaderName::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
-                headers.append(name, value);
+                headers.try_append(name, value).unwrap();
             }
         }
         let connection = ConnectionFacts {

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http1::{Head, Headers, Limits, Names, Scan};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::verdict::{Reason, Verdict};
 
@@ -24,7 +26,7 @@ pub struct World {
     pub raw_path: String,
     pub query: String,
     pub authority: Option<String>,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub received_msec: i64,
     pub tcp: Kernel,
 }
@@ -115,7 +117,7 @@ impl World {
             raw_path: path.into(),
             query: query.into(),
             authority: None,
-            headers: HeaderMap::new(),
+            headers: Headers::new(),
             received_msec: 1_484_063_137_857,
             tcp: Kernel {
                 round_trip: Some(Duration::from_micros(20_900)),
@@ -133,8 +135,34 @@ impl World {
 
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        self.headers
-            .append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
+        let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
+        self.headers.try_append(name, value).unwrap();
+        self
+    }
+
+    /// The same request as HTTP/1.1 brings it, its names shouted: as spans of its head.
+    pub fn as_spans(mut self) -> Self {
+        let mut text = b"GET / HTTP/1.1\r\n".to_vec();
+        for field in self.headers.iter() {
+            text.extend(field.name.to_ascii_uppercase());
+            text.extend(b": ");
+            text.extend(field.value);
+            text.extend(b"\r\n");
+        }
+        text.extend(b"\r\n");
+        let mut head = Head::default();
+        let size = Scan::default().request(&text, &Limits::default(), &mut head);
+        assert_eq!(size, Ok(Some(text.len())));
+        self.headers.take_over(&mut head, BytesMut::from(&*text));
+        self
+    }
+
+    /// The same request as HTTP/2 brings it: as a map.
+    pub fn as_map(mut self) -> Self {
+        let mut map = HeaderMap::new();
+        let shared = self.headers.share_into(&mut Names::default(), &mut map);
+        assert_eq!(shared, Ok(()));
+        self.headers = map.into();
         self
     }
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::request::Parts;
 
+use super::request_head::RequestHead;
 use vocabulary::hostname::NAME_BYTES_MAX;
 
 /// Why a request's authority cannot be used. All of them are answered with 400.
@@ -30,14 +30,14 @@ pub enum AuthorityError {
 /// Whether a request is plainly for `name`, which is canonical: it says so once, in these very
 /// bytes. A `false` means nothing; [`of`] knows.
 #[must_use]
-pub fn is_plainly(parts: &Parts, name: &str) -> bool {
+pub fn is_plainly(head: &RequestHead, name: &str) -> bool {
     if name.is_empty() {
         return false;
     }
-    let target = parts.uri.authority().map(http::uri::Authority::as_str);
-    let mut hosts = parts.headers.get_all(HOST).iter();
+    let target = head.uri.authority().map(http::uri::Authority::as_str);
+    let mut hosts = head.headers.get_all(&HOST);
     match (target, hosts.next(), hosts.next()) {
-        (None, Some(host), None) => host.as_bytes() == name.as_bytes(),
+        (None, Some(host), None) => host == name.as_bytes(),
         (Some(target), None, None) => target == name,
         _ => false,
     }
@@ -46,9 +46,9 @@ pub fn is_plainly(parts: &Parts, name: &str) -> bool {
 /// What a request without `Host` says in its target or `:authority` instead, as it was sent. Where
 /// it has both, [`of`] has seen that they agree.
 #[must_use]
-pub fn instead_of_host(parts: &Parts) -> Option<&str> {
-    let target = parts.uri.authority().map(http::uri::Authority::as_str);
-    target.filter(|_| !parts.headers.contains_key(HOST))
+pub fn instead_of_host(head: &RequestHead) -> Option<&str> {
+    let target = head.uri.authority().map(http::uri::Authority::as_str);
+    target.filter(|_| !head.headers.contains_key(HOST))
 }
 
 /// The authority of a request: lower case, without port and trailing dot. Addresses stay as they
@@ -56,21 +56,22 @@ pub fn instead_of_host(parts: &Parts) -> Option<&str> {
 ///
 /// # Errors
 /// See [`AuthorityError`].
-pub fn of(parts: &Parts) -> Result<Arc<str>, AuthorityError> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
+pub fn of(head: &RequestHead) -> Result<Arc<str>, AuthorityError> {
+    let mut hosts = head.headers.get_all(&HOST);
     let header = hosts.next();
     if hosts.next().is_some() {
         return Err(AuthorityError::Several);
     }
     let header = match header {
-        Some(value) => Some(canonical(
-            value
-                .to_str()
-                .map_err(|_not_ascii| AuthorityError::Malformed)?,
-        )?),
+        Some(value) => {
+            let text = std::str::from_utf8(value);
+            Some(canonical(
+                text.map_err(|_no_text| AuthorityError::Malformed)?,
+            )?)
+        }
         None => None,
     };
-    let target = match parts.uri.authority() {
+    let target = match head.uri.authority() {
         // userinfo has no place in requests (RFC 9110 §4.2.4).
         Some(authority) if authority.as_str().contains('@') => {
             return Err(AuthorityError::Malformed);
@@ -136,7 +137,7 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         assert_eq!(
-            of(&parts).as_deref(),
+            of(&parts.into()).as_deref(),
             expected.as_ref().map(|text| *text),
             "{uri} {hosts:?}"
         );
@@ -169,7 +170,7 @@ mod tests {
                 request = request.header(HOST, host);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            assert_eq!(instead_of_host(&parts), expected, "{uri} {host:?}");
+            assert_eq!(instead_of_host(&parts.into()), expected, "{uri} {host:?}");
         }
     }
 

@@ -9,8 +9,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
+use http1::Headers;
 
 use crate::limits::PROXIES_MAX;
 use vocabulary::settings::ClientHeader;
@@ -37,19 +37,20 @@ pub enum ClientAddressError {
 ///
 /// # Examples
 /// ```
-/// use http::{HeaderMap, HeaderValue};
+/// use http::{HeaderName, HeaderValue};
+/// use http1::Headers;
 /// use snapshot::http::client_address::client;
 /// use vocabulary::settings::ClientHeader;
 ///
-/// let mut headers = HeaderMap::new();
+/// let mut headers = Headers::new();
 /// let list = HeaderValue::from_static("made up, 203.0.113.9, 10.0.0.7");
-/// headers.insert("x-forwarded-for", list);
+/// headers.insert(HeaderName::from_static("x-forwarded-for"), list);
 /// let is_proxy = |address: std::net::IpAddr| address.to_string().starts_with("10.");
 /// let found = client(&headers, ClientHeader::XForwardedFor, is_proxy);
 /// assert_eq!(found, Ok(Some(([203, 0, 113, 9], 0).into())));
 /// ```
 pub fn client(
-    headers: &HeaderMap,
+    headers: &Headers,
     header: ClientHeader,
     is_proxy: impl Fn(IpAddr) -> bool,
 ) -> Result<Option<SocketAddr>, ClientAddressError> {
@@ -60,8 +61,8 @@ pub fn client(
     };
     match header {
         ClientHeader::XForwardedFor => {
-            for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-                for piece in line.as_bytes().rsplit(|byte| *byte == b',') {
+            for line in headers.get_all(&X_FORWARDED_FOR).rev() {
+                for piece in line.rsplit(|byte| *byte == b',') {
                     if let Some(client) = walk.step(address(piece.trim_ascii()))? {
                         return Ok(Some(client));
                     }
@@ -69,8 +70,8 @@ pub fn client(
             }
         }
         ClientHeader::Forwarded => {
-            let lines = headers.get_all(FORWARDED).iter();
-            let lines: Option<Vec<_>> = lines.map(|line| elements(line.as_bytes())).collect();
+            let lines = headers.get_all(&FORWARDED);
+            let lines: Option<Vec<_>> = lines.map(elements).collect();
             let lines = lines.ok_or(ClientAddressError::Malformed)?;
             for node in lines.iter().flatten().rev() {
                 let node = node.as_ref().and_then(|node| self::node(node));
@@ -224,10 +225,11 @@ mod tests {
     }
 
     fn found(header: ClientHeader, lines: &[&str]) -> Result<Option<String>, ClientAddressError> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for line in lines {
             let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
-            headers.append(HeaderName::from_static(header.as_str()), value);
+            let name = HeaderName::from_static(header.as_str());
+            headers.try_append(name, value).unwrap();
         }
         client(&headers, header, is_proxy).map(|client| client.map(|client| client.to_string()))
     }

@@ -4,6 +4,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `request_head` | what of a request is together on its way |
 //! | `authority` | which host a request is for |
 //! | `client_address` | who the client is, by what proxies in front say |
 //! | `path` | the one normalised path that is matched, and the target made of it |
@@ -22,4 +23,5 @@ pub mod origin;
 pub mod path;
 pub mod proxy_header;
 pub mod reach;
+pub mod request_head;
 pub mod trace_context;

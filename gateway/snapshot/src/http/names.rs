@@ -22,7 +22,7 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// Whether a header, were it let through, could pass for what a gateway says of a certificate.
-pub(super) fn is_claim(name: &HeaderName) -> bool {
+pub(super) fn is_claim(name: &[u8]) -> bool {
     const PREFIXES: [&str; 10] = [
         "client-cert",
         "cf-client-cert",
@@ -35,8 +35,7 @@ pub(super) fn is_claim(name: &HeaderName) -> bool {
         "x-amzn-mtls-",
         "x-arr-clientcert",
     ];
-    let name = name.as_str();
-    if !matches!(name.as_bytes().first(), Some(b'c' | b's' | b'x')) {
+    if !matches!(name.first(), Some(b'c' | b's' | b'x')) {
         return false;
     }
     PREFIXES.iter().any(|prefix| starts_like(name, prefix))
@@ -47,7 +46,7 @@ pub(super) fn is_claim(name: &HeaderName) -> bool {
 /// says here, some origin believes. `Proxy` is CGI's `HTTP_PROXY` (CVE-2016-5385).
 ///
 /// A rule may set those that are not ours ([`is_ours`]), for origins that want them.
-pub(super) fn is_edges(name: &HeaderName) -> bool {
+pub(super) fn is_edges(name: &[u8]) -> bool {
     const NAMES: [&str; 30] = [
         "cf-connecting-ip",
         "cf-connecting-ipv6",
@@ -80,11 +79,7 @@ pub(super) fn is_edges(name: &HeaderName) -> bool {
         "x-rewrite-url",
         "x-scheme",
     ];
-    let name = name.as_str();
-    if !matches!(
-        name.as_bytes().first(),
-        Some(b'c' | b'f' | b'p' | b't' | b'x')
-    ) {
+    if !matches!(name.first(), Some(b'c' | b'f' | b'p' | b't' | b'x')) {
         return false;
     }
     starts_like(name, "x-forwarded-") || NAMES.iter().any(|known| is_like(name, known))
@@ -92,7 +87,7 @@ pub(super) fn is_edges(name: &HeaderName) -> bool {
 
 /// Whether an origin that takes other bytes for dashes, as CGI and its heirs do, would take a
 /// header for one that we set or that frames the message.
-pub(super) fn is_disguise(name: &HeaderName) -> bool {
+pub(super) fn is_disguise(name: &[u8]) -> bool {
     const KNOWN: [&str; 6] = [
         "x-forwarded-for",
         "x-forwarded-host",
@@ -101,9 +96,8 @@ pub(super) fn is_disguise(name: &HeaderName) -> bool {
         "content-length",
         "transfer-encoding",
     ];
-    let name = name.as_str();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !name.bytes().all(is_plain) && KNOWN.iter().any(|known| is_like(name, known))
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    !name.iter().all(is_plain) && KNOWN.iter().any(|known| is_like(name, known))
 }
 
 /// How CGI and its heirs write a byte of a header's name: what is no letter and no digit is `_` to
@@ -117,17 +111,17 @@ pub(super) fn folded(byte: u8) -> u8 {
 }
 
 /// Whether a name is `known`, to CGI.
-fn is_like(name: &str, known: &str) -> bool {
+fn is_like(name: &[u8], known: &str) -> bool {
     name.len() == known.len() && starts_like(name, known)
 }
 
 /// Whether a name starts with `prefix`, to CGI.
-fn starts_like(name: &str, prefix: &str) -> bool {
+fn starts_like(name: &[u8], prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name
-            .bytes()
+            .iter()
             .zip(prefix.bytes())
-            .all(|(a, b)| a == b || folded(a) == b)
+            .all(|(a, b)| *a == b || folded(*a) == b)
 }
 
 /// Whether a header is the gateway's alone: it belongs to one connection, frames or routes the
@@ -138,7 +132,8 @@ pub fn is_ours(name: &HeaderName) -> bool {
         name.as_str(),
         "host" | "content-length" | "trailer" | "via" | "x-request-id"
     );
-    is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name) || is_replaced(name)
+    let spelled = name.as_str().as_bytes();
+    is_set || is_hop_by_hop(name) || is_claim(spelled) || is_disguise(spelled) || is_replaced(name)
 }
 
 /// The same for what clients get: a rule may not say how the message is framed, when it was made,
@@ -149,15 +144,16 @@ pub fn is_ours_to_clients(name: &HeaderName) -> bool {
         name.as_str(),
         "content-length" | "trailer" | "date" | "x-request-id"
     );
-    is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name)
+    let spelled = name.as_str().as_bytes();
+    is_set || is_hop_by_hop(name) || is_claim(spelled) || is_disguise(spelled)
 }
 
 /// Whether CGI and its heirs take two names for one: whatever is no letter and no digit is the
 /// same to them.
 #[must_use]
-pub fn is_same_to_cgi(one: &HeaderName, other: &HeaderName) -> bool {
-    let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
-    one.map(folded).eq(other.map(folded))
+pub fn is_same_to_cgi(one: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| folded(*byte);
+    one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
 }
 
 /// Whether the gateway speaks here and the client does not.

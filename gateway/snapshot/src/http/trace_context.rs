@@ -3,7 +3,8 @@
 //! Owns what of a client's `traceparent` is believed to be one, and how ours is written. Whether a
 //! client's is continued, and of which requests spans are sent, is the data path's.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use http1::Headers;
 
 /// `traceparent`
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -30,13 +31,14 @@ impl TraceContext {
     /// The context that a client sent. One that is malformed is none, and so are two: a trace begins anew
     /// then (§4.3).
     #[must_use]
-    pub fn read(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
+    pub fn read(headers: &Headers) -> Option<Self> {
+        let name = TRACEPARENT;
+        let mut values = headers.get_all(&name);
         let value = values.next()?;
         if values.next().is_some() {
             return None;
         }
-        Self::parse(value.as_bytes())
+        Self::parse(value)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -109,9 +111,10 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn read(values: &[&str]) -> Option<TraceContext> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for value in values {
-            headers.append(TRACEPARENT, HeaderValue::from_str(value).unwrap());
+            let value = HeaderValue::from_str(value).unwrap();
+            headers.try_append(TRACEPARENT, value).unwrap();
         }
         TraceContext::read(&headers)
     }

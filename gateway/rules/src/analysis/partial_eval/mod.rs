@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use http::HeaderMap;
+use http1::Headers;
 
 use crate::analysis::explain::{self, Case, FieldSet};
 use crate::facts::{ConnectionFacts, RequestFacts, RoundTrip};
@@ -154,7 +154,7 @@ impl Client {
         {
             return Some(holds);
         }
-        static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        static NO_HEADERS: LazyLock<Headers> = LazyLock::new(Headers::new);
         let exact = host.filter(|host| !host.is_wildcard());
         let known = self.known();
         let request = RequestFacts {

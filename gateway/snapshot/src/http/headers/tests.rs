@@ -1,0 +1,411 @@
+//! What crosses the gateway and what does not, over either protocol.
+
+use bytes::BytesMut;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http1::{Head, Limits, Scan};
+use proptest::prelude::*;
+
+use super::super::names::is_ours;
+use super::*;
+
+/// As HTTP/2 brings them.
+fn map(headers: &[(&str, &str)]) -> Headers {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            value.parse().unwrap(),
+        );
+    }
+    map.into()
+}
+
+/// As HTTP/1.1 brings them.
+fn spans(headers: &[(&str, &str)]) -> Headers {
+    let mut text = String::from("GET / HTTP/1.1\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    let mut head = Head::default();
+    let read = Scan::default().request(text.as_bytes(), &Limits::default(), &mut head);
+    assert_eq!(read, Ok(Some(text.len())), "{text}");
+    let mut headers = Headers::new();
+    headers.take_over(&mut head, BytesMut::from(text.as_bytes()));
+    headers
+}
+
+/// What headers say: the values of each name in their order, names in any.
+fn said(headers: &Headers) -> Vec<(String, Vec<u8>)> {
+    let pair = |field: Field<'_>| {
+        let name = String::from_utf8(field.name.to_vec()).unwrap();
+        (name, field.value.to_vec())
+    };
+    let mut all: Vec<_> = headers.iter().map(pair).collect();
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all
+}
+
+static ADDRESS: HeaderValue = HeaderValue::from_static("192.0.2.1");
+static HOST_VALUE: HeaderValue = HeaderValue::from_static("api.example.test");
+
+fn told(id: &HeaderValue) -> OriginMetadata<'_> {
+    OriginMetadata {
+        client: [192, 0, 2, 1].into(),
+        client_address: &ADDRESS,
+        host: "api.example.test",
+        host_value: &HOST_VALUE,
+        request_id: id,
+        certificate: None,
+        x_forwarded: true,
+        forwarded: true,
+    }
+}
+
+#[test]
+fn hop_by_hop_headers_do_not_cross() {
+    let mut headers = map(&[
+        ("connection", "close, X-Secret, host, te"),
+        ("x-secret", "1"),
+        ("host", "a"),
+        ("keep-alive", "timeout=5"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("te", "gzip, trailers"),
+        ("proxy-authorization", "x"),
+        ("accept", "*/*"),
+    ]);
+    remove_hop_by_hop(&mut headers);
+    let left = said(&headers);
+    let left: Vec<_> = left.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(left, ["accept", "host", "te"]);
+    assert_eq!(headers.get_text(TE), Some("trailers"));
+}
+
+#[test]
+fn heads_that_could_be_read_in_two_ways_are_refused() {
+    let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+    let check = |headers: &[(&str, &str)], version| check(&map(headers), version, 3);
+    let coded = |coding| check(&[("transfer-encoding", coding)], one);
+    assert_eq!(coded("Chunked"), Ok(()));
+    assert_eq!(coded("gzip, chunked"), Err(HeadError::TransferCoding));
+    assert_eq!(coded("chunked, chunked"), Err(HeadError::TransferCoding));
+    let twice = [
+        ("transfer-encoding", "chunked"),
+        ("transfer-encoding", "chunked"),
+    ];
+    assert_eq!(check(&twice, one), Err(HeadError::TransferCoding));
+    for coding in ["gzip", "chunked, gzip", "", "chunked,"] {
+        assert_eq!(coded(coding), Err(HeadError::Unframed), "{coding}");
+    }
+    let zero = check(&twice[..1], Version::HTTP_10);
+    assert_eq!(zero, Err(HeadError::Unframed));
+    let four = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")];
+    assert_eq!(check(&four, one), Err(HeadError::TooMany));
+    assert_eq!(check(&four, two), Err(HeadError::TooMany));
+    assert_eq!(check(&four[1..], two), Ok(()));
+    let crumbs = [
+        ("cookie", "a=1"),
+        ("cookie", "b=2"),
+        ("cookie", "c=3"),
+        ("a", "1"),
+    ];
+    assert_eq!(check(&crumbs, two), Ok(()));
+    let mut padded = map(&[]);
+    let name = HeaderName::from_static("a");
+    for value in [" 1", "1 ", "\t1", "1\t", " "] {
+        padded.insert(&name, HeaderValue::from_str(value).unwrap());
+        assert_eq!(
+            super::check(&padded, two, 3),
+            Err(HeadError::WhiteSpace),
+            "{value:?}"
+        );
+    }
+    padded.insert(&name, HeaderValue::from_static(""));
+    assert_eq!(super::check(&padded, two, 3), Ok(()));
+    let said = |length| ("content-length", length);
+    assert_eq!(check(&[said("12")], two), Ok(()));
+    for lengths in [
+        &[said("1"), said("1")][..],
+        &[said("1"), said("2")],
+        &[said("1, 1")],
+        &[said("+1")],
+        &[said("")],
+        &[said("0x1")],
+    ] {
+        assert_eq!(check(lengths, two), Err(HeadError::Length), "{lengths:?}");
+    }
+}
+
+#[test]
+fn chunks_are_believed_rather_than_a_length() {
+    let mut headers = map(&[("content-length", "2"), ("transfer-encoding", "chunked")]);
+    remove_hop_by_hop(&mut headers);
+    assert!(headers.is_empty(), "{headers:?}");
+}
+
+#[test]
+fn nothing_of_ours_crosses_in_disguise() {
+    for name in [
+        "X_Forwarded_For",
+        "x-forwarded_host",
+        "x_forwarded-proto",
+        "X_Request_Id",
+        "content_length",
+        "transfer_encoding",
+        "X.Forwarded.For",
+        "x~request~id",
+        "Content.Length",
+        "transfer!encoding",
+    ] {
+        let mut headers = map(&[(name, "1"), ("x_custom", "2")]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 1, "{name} must not cross");
+    }
+    let mut headers = map(&[("x-request-id", "1"), ("content-length", "2")]);
+    remove_claims(&mut headers);
+    assert_eq!(headers.len(), 2);
+}
+
+#[test]
+fn what_only_the_edge_knows_is_not_the_clients_to_say() {
+    for name in [
+        "CF-Connecting-IP",
+        "True-Client-IP",
+        "X-Real-IP",
+        "X_Real_IP",
+        "x.real.ip",
+        "X-Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Port",
+        "X-Forwarded-Ssl",
+        "X.Forwarded+Prefix",
+        "X-Forwarded-User",
+        "Forwarded",
+        "X-Original-URL",
+        "x_original_url",
+        "X-Rewrite-URL",
+        "Proxy",
+    ] {
+        let mut headers = map(&[(name, "1"), ("via", "2")]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 1, "{name} must not cross");
+    }
+    let others = [
+        "cf-access-client-id",
+        "cdn-loop",
+        "x-real-ip-2",
+        "proxies",
+        "x-host",
+    ];
+    for name in others {
+        let mut headers = map(&[(name, "1")]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 1, "{name} means nothing here");
+    }
+    // For origins that want them, rules may say them.
+    let is_ours = |name: &'static str| is_ours(&HeaderName::from_static(name));
+    assert!(!is_ours("x-real-ip") && !is_ours("x-forwarded-port"));
+    assert!(is_ours("x-forwarded-for") && is_ours("forwarded"));
+}
+
+#[test]
+fn no_spelling_of_a_certificate_claim_crosses() {
+    for name in [
+        "Client-Cert",
+        "client_cert",
+        "Client-Cert-Chain",
+        "CF-Client-Cert-SHA256",
+        "cf_client_cert_der_base64",
+        "Cf-Cert-Verified",
+        "cf_cert-verified",
+        "X-Client-Cert",
+        "X-Forwarded-Client-Cert",
+        "x_forwarded_client_cert",
+        "X-Forwarded-Tls-Client-Cert-Info",
+        "X-SSL-Client-Verify",
+        "SSL_CLIENT_CERT",
+        "Cf.Cert.Verified",
+        "cf~cert*revoked",
+        "client.cert",
+        "ssl-client-s-dn",
+        "X-Amzn-Mtls-Clientcert",
+        "X-ARR-ClientCert",
+    ] {
+        let mut headers = map(&[(name, "1"), (name, "2"), ("accept", "*/*")]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 1, "{name} must not cross");
+    }
+    let mut headers = map(&[
+        ("content-type", "a"),
+        ("cookie", "b"),
+        ("x-request-id", "c"),
+        ("sec-fetch-mode", "d"),
+    ]);
+    remove_claims(&mut headers);
+    assert_eq!(headers.len(), 4);
+}
+
+#[test]
+fn a_client_cannot_take_out_or_put_in_what_we_say() {
+    let id = HeaderValue::from_static("id1");
+    let mut headers = map(&[
+        ("connection", "x-forwarded-for, x-request-id, via"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-proto", "http"),
+        ("forwarded", "for=6.6.6.6"),
+        ("x-request-id", "evil"),
+        ("expect", "100-continue"),
+    ]);
+    for_origin(&mut headers, &told(&id), "1.1 postern");
+    assert_eq!(headers.get_text(X_FORWARDED_FOR), Some("192.0.2.1"));
+    assert_eq!(headers.get_text(X_FORWARDED_PROTO), Some("https"));
+    assert_eq!(
+        headers.get_text(FORWARDED),
+        Some("for=192.0.2.1;host=\"api.example.test\";proto=https")
+    );
+    assert_eq!(headers.get_text(X_REQUEST_ID), Some("id1"));
+    assert_eq!(headers.get_text(VIA), Some("1.1 postern"));
+    assert!(!headers.contains_key(EXPECT));
+    assert_eq!(headers.get_all(&X_FORWARDED_FOR).count(), 1);
+}
+
+#[test]
+fn cookies_are_joined() {
+    let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+    join_cookies(&mut headers);
+    let joined: Vec<_> = headers.get_all(&COOKIE).collect();
+    assert_eq!(joined, [b"a=1; b=2"]);
+}
+
+/// Names that something is done about, each in spellings that are to be told apart or not.
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "Host",
+        "accept",
+        "Accept",
+        "Cookie",
+        "Connection",
+        "connection",
+        "Keep-Alive",
+        "close",
+        "TE",
+        "te",
+        "Trailer",
+        "Transfer-Encoding",
+        "Content-Length",
+        "content-LENGTH",
+        "Upgrade",
+        "HTTP2-Settings",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "Proxy",
+        "Expect",
+        "Via",
+        "X-Request-Id",
+        "x_request_id",
+        "X-Forwarded-For",
+        "X.Forwarded.For",
+        "x-forwarded-proto",
+        "Forwarded",
+        "X-Real-IP",
+        "Client-Cert",
+        "CLIENT_CERT",
+        "cf-cert-verified",
+        "X-SSL-Anything",
+        "X-Secret",
+        "x-secret",
+        "User-Agent",
+        "Authorization",
+    ])
+}
+
+fn value() -> impl Strategy<Value = String> {
+    let list =
+        "(close|keep-alive|te|trailers|chunked|X-Secret|host|Via|x-request-id|cookie| ){0,3}";
+    let lists = prop::collection::vec(list, 0..4).prop_map(|parts| parts.join(","));
+    prop_oneof![
+        lists,
+        "[!-~]{0,12}",
+        Just("1".to_owned()),
+        Just("100-continue".to_owned())
+    ]
+    .prop_map(|value| value.trim().to_owned())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Spans are asked and changed as the map is that the same head makes.
+    #[test]
+    fn spans_and_maps_are_alike(
+        headers in prop::collection::vec((name(), value()), 0..12),
+        forwarded: bool,
+        others in prop::collection::vec(name(), 0..4),
+    ) {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let (mut spans, mut map) = (spans(&headers), map(&headers));
+        prop_assert_eq!(said(&spans), said(&map));
+        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+            let found = (check(&spans, version, 9), check(&map, version, 9));
+            prop_assert_eq!(found.0, found.1);
+        }
+        prop_assert_eq!(says_one_length(&spans), says_one_length(&map));
+        prop_assert_eq!(is_within(&spans, 400, 9), is_within(&map, 400, 9));
+        let (mut to_client, mut map_to_client) = (spans.clone(), map.clone());
+        let id = HeaderValue::from_static("id1");
+        for_client(&mut to_client, &id);
+        for_client(&mut map_to_client, &id);
+        prop_assert_eq!(said(&to_client), said(&map_to_client));
+        let told = OriginMetadata { forwarded, ..told(&id) };
+        for_origin(&mut spans, &told, "1.1 postern");
+        for_origin(&mut map, &told, "1.1 postern");
+        prop_assert_eq!(said(&spans), said(&map));
+        for name in others {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            prop_assert_eq!(spans.get(&name), map.get(&name));
+            prop_assert_eq!(spans.value(&name), map.value(&name));
+            let spelled: Vec<_> = spans.spelled(name.as_str()).collect();
+            prop_assert_eq!(spelled, map.spelled(name.as_str()).collect::<Vec<_>>());
+            remove_like(&mut spans, &name);
+            remove_like(&mut map, &name);
+            prop_assert_eq!(said(&spans), said(&map));
+            prop_assert_eq!(spans.remove(USER_AGENT), map.remove(USER_AGENT));
+            spans.insert(AUTHORIZATION, id.clone());
+            map.insert(AUTHORIZATION, id.clone());
+            spans.try_append(name.clone(), id.clone()).unwrap();
+            map.try_append(name, id.clone()).unwrap();
+            prop_assert_eq!(said(&spans), said(&map));
+        }
+        // And the map that HTTP/2 is given of spans is that map.
+        let mut made = HeaderMap::new();
+        spans.share_into(&mut http1::Names::default(), &mut made).unwrap();
+        prop_assert_eq!(said(&made.into()), said(&map));
+    }
+
+    /// Nothing of what only we may say comes from a client, however it is spelled.
+    #[test]
+    fn no_head_says_for_us(headers in prop::collection::vec((name(), value()), 0..12)) {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let mut headers = spans(&headers);
+        let id = HeaderValue::from_static("id1");
+        for_origin(&mut headers, &told(&id), "1.1 postern");
+        for field in headers.iter() {
+            prop_assert!(!field.name.iter().any(u8::is_ascii_uppercase));
+            let name = HeaderName::from_bytes(field.name).unwrap();
+            let is_once = headers.get_all(&name).count() == 1;
+            match name.as_str() {
+                "x-request-id" => prop_assert!(is_once && field.value == b"id1"),
+                "x-forwarded-for" => prop_assert!(is_once && field.value == b"192.0.2.1"),
+                "x-forwarded-host" | "x-forwarded-proto" | "forwarded" => prop_assert!(is_once),
+                "te" => prop_assert!(is_once && field.value == b"trailers"),
+                "host" | "content-length" | "trailer" | "via" => {}
+                name => prop_assert!(!is_ours(&field_name(name)), "{name} goes to the origin"),
+            }
+        }
+    }
+}
+
+fn field_name(name: &str) -> HeaderName {
+    HeaderName::from_bytes(name.as_bytes()).unwrap()
+}
