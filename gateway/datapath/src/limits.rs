@@ -180,12 +180,12 @@ pub const CLIENT_READ_FIRST: usize = 8 * 1024;
 pub const CLIENT_READ_MIN: usize = 1_024;
 /// Bytes that it grows by while a body streams in.
 pub const CLIENT_READ_MAX: usize = RECEIVE_BUFFER_MAX;
-/// Header maps that a worker keeps for its next requests: two for each of those that are answered at
-/// once.
+/// Headers that a worker keeps for its next answers, one for each of those that are on their way at once;
+/// and as many maps, for HTTP/2.
 pub const SPARE_HEADERS_MAX: usize = 64;
 /// Heads of requests that a worker keeps so, of which one that is answered at once needs one.
 pub const SPARE_HEADS_MAX: usize = SPARE_HEADERS_MAX;
-/// Fields that such a map may have room for; a larger one goes back to the allocator.
+/// Headers that such a place may have room for; a larger one goes back to the allocator.
 pub const SPARE_HEADER_FIELDS_MAX: usize = 128;
 /// Bytes of the block that request ids lie in as header values: of so many requests together.
 pub const ID_BLOCK_BYTES: usize = 4 * 1024;

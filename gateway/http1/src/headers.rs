@@ -52,6 +52,8 @@ struct Spans {
     came: Vec<Span>,
     /// Behind that, what was added.
     ours: Vec<(HeaderName, HeaderValue)>,
+    /// But for the first of it, which stands before all.
+    leads: bool,
 }
 
 /// What there is to look through: of spans and what was added, or of a map, the other is empty.
@@ -97,6 +99,7 @@ impl Headers {
         };
         head.swap_spans(&mut spans.came);
         spans.ours.clear();
+        spans.leads = false;
         spans.input = input.clone();
         self.0 = Kept::Spans(spans);
         input
@@ -110,6 +113,7 @@ impl Headers {
                 spans.input = Bytes::new();
                 spans.came.clear();
                 spans.ours.clear();
+                spans.leads = false;
             }
         }
     }
@@ -121,6 +125,12 @@ impl Headers {
             Kept::Map(map) => map.capacity(),
             Kept::Spans(spans) => spans.came.capacity().max(spans.ours.capacity()),
         }
+    }
+
+    /// Whether HTTP/2 brought them.
+    #[must_use]
+    pub fn is_map(&self) -> bool {
+        matches!(self.0, Kept::Map(_))
     }
 
     /// The map, if HTTP/2 brought one.
@@ -158,7 +168,9 @@ impl Headers {
 
     fn all(&self) -> All<'_> {
         match &self.0 {
-            Kept::Spans(Spans { input, came, ours }) => All {
+            Kept::Spans(Spans {
+                input, came, ours, ..
+            }) => All {
                 input,
                 came,
                 ours,
@@ -269,7 +281,9 @@ impl Headers {
     #[must_use]
     pub fn value(&self, name: impl Borrow<HeaderName>) -> Option<HeaderValue> {
         let name = name.borrow();
-        let Spans { input, came, ours } = match &self.0 {
+        let Spans {
+            input, came, ours, ..
+        } = match &self.0 {
             Kept::Map(map) => return map.get(name).cloned(),
             Kept::Spans(spans) => spans,
         };
@@ -317,6 +331,27 @@ impl Headers {
         }
     }
 
+    /// Says a header once, and before all others: `Host`, which recipients would have there (RFC 9110
+    /// §7.2). One that says just that already stays where it is.
+    pub fn lead(&mut self, name: impl Borrow<HeaderName>, value: HeaderValue) {
+        let name = name.borrow();
+        let mut said = self.get_all(name);
+        if said.next() == Some(value.as_bytes()) && said.next().is_none() {
+            return;
+        }
+        drop(said);
+        match &mut self.0 {
+            Kept::Map(map) => {
+                map.insert(name.clone(), value);
+            }
+            Kept::Spans(spans) => {
+                spans.remove(name);
+                spans.ours.insert(0, (name.clone(), value));
+                spans.leads = true;
+            }
+        }
+    }
+
     /// Says a header behind what is there of it.
     ///
     /// # Errors
@@ -346,9 +381,10 @@ impl Headers {
             is_out(name, Known::of(name))
         };
         match &mut self.0 {
-            Kept::Spans(Spans { input, came, ours }) => {
+            Kept::Spans(spans) => {
+                let Spans { input, came, .. } = spans;
                 came.retain(|span| !is_out(span.field(input).name, span.known()));
-                ours.retain(|(name, _)| !is_out_here(name));
+                spans.retain_ours(|name| !is_out_here(name));
             }
             Kept::Map(map) => {
                 // Nearly never is there any, and then no memory is asked for.
@@ -364,16 +400,20 @@ impl Headers {
 
 impl Spans {
     fn remove(&mut self, name: &HeaderName) -> bool {
-        let Self { input, came, ours } = self;
-        let before = came.len() + ours.len();
+        let Self { input, came, .. } = self;
+        let before = came.len();
         let wanted = name.as_str().as_bytes();
-        if came.iter().any(|span| span.is_named(input, wanted)) {
-            came.retain(|span| !span.is_named(input, wanted));
-        }
-        if ours.iter().any(|(other, _)| other == name) {
-            ours.retain(|(other, _)| other != name);
-        }
-        before != came.len() + ours.len()
+        came.retain(|span| !span.is_named(input, wanted));
+        let was_there = came.len() < before;
+        self.retain_ours(|other| other != name) || was_there
+    }
+
+    /// Answers whether any is gone.
+    fn retain_ours(&mut self, stays: impl Fn(&HeaderName) -> bool) -> bool {
+        let before = self.ours.len();
+        self.leads = self.leads && self.ours.first().is_some_and(|(name, _)| stays(name));
+        self.ours.retain(|(name, _)| stays(name));
+        self.ours.len() < before
     }
 }
 
@@ -412,13 +452,16 @@ impl Written for Headers {
     fn write(&self, writer: &mut Writer<'_>, mut keep: impl FnMut(&Field<'_>) -> bool) {
         match &self.0 {
             Kept::Map(map) => map.write(writer, keep),
-            Kept::Spans(Spans { input, came, ours }) => {
+            Kept::Spans(Spans {
+                input,
+                came,
+                ours,
+                leads,
+            }) => {
+                let (first, ours) = ours.split_at(usize::from(*leads).min(ours.len()));
+                write(first, writer, &mut keep);
                 writer.copy(Fields::new(input, came), &mut keep);
-                for (name, value) in ours {
-                    if keep(&field(name, value)) {
-                        writer.header(name, value);
-                    }
-                }
+                write(ours, writer, &mut keep);
             }
         }
     }
@@ -426,13 +469,25 @@ impl Written for Headers {
     fn known(&self, known: Known) -> Option<&[u8]> {
         match &self.0 {
             Kept::Map(map) => map.known(known),
-            Kept::Spans(Spans { input, came, ours }) => {
-                Fields::new(input, came).known(known).next().or_else(|| {
-                    let mut ours = ours.iter();
-                    let found = ours.find(|(name, _)| name.as_str() == known.name());
-                    found.map(|(_, value)| value.as_bytes())
-                })
-            }
+            Kept::Spans(Spans {
+                input, came, ours, ..
+            }) => Fields::new(input, came).known(known).next().or_else(|| {
+                let mut ours = ours.iter();
+                let found = ours.find(|(name, _)| name.as_str() == known.name());
+                found.map(|(_, value)| value.as_bytes())
+            }),
+        }
+    }
+}
+
+fn write(
+    all: &[(HeaderName, HeaderValue)],
+    writer: &mut Writer<'_>,
+    keep: &mut impl FnMut(&Field<'_>) -> bool,
+) {
+    for (name, value) in all {
+        if keep(&field(name, value)) {
+            writer.header(name, value);
         }
     }
 }

@@ -9,6 +9,9 @@ use tls::limits::CHAIN_RFC9440_BYTES_MAX;
 /// Bytes of `X-Forwarded-Client-Cert`; larger is left out. Many names make it long, and origins
 /// take about so much in one header.
 pub const XFCC_BYTES_MAX: usize = 8 * 1024;
+/// Members of `Connection` that all headers are walked through for: more than a client says that means no
+/// harm. Further ones are looked up in a table, which takes memory.
+pub const NOMINATIONS_WALKED: usize = 8;
 /// Proxies in front of the gateway that one request may have passed, by `X-Forwarded-For` or
 /// `Forwarded`: nobody has so many. With more the request is refused.
 pub const PROXIES_MAX: usize = 32;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
+use axum::http::{HeaderName, HeaderValue, Request, Uri, Version, header};
 use boring::x509::X509;
 use serde_json::{Value, json};
 
@@ -265,7 +265,6 @@ impl DryRunRequest {
         let unreadable = |what: &str, why: &dyn std::fmt::Display| {
             Refused::Unevaluated(format!("the {what} cannot be read: {why}"))
         };
-        let mut headers = self.header_map()?;
         let http2 = self.version == Version::HTTP_2;
         let uri = if http2 {
             // Its `:authority`.
@@ -278,11 +277,6 @@ impl DryRunRequest {
             Uri::try_from(&*self.target).map_err(Into::into)
         };
         let uri = uri.map_err(|why| unreadable("host or path", &why))?;
-        if !http2 && !self.says_host {
-            let host = HeaderValue::from_str(&self.authority);
-            let host = host.map_err(|why| unreadable("host", &why))?;
-            headers.insert(header::HOST, host);
-        }
         let request = Request::builder()
             .method(&*self.method)
             .version(self.version);
@@ -290,37 +284,45 @@ impl DryRunRequest {
         let request = request.map_err(|why| unreadable("method", &why))?;
         let (parts, ()) = request.into_parts();
         let mut head = RequestHead::from(parts);
-        head.headers = headers.into();
+        if !http2 {
+            // Not a map, which has an order of its own: rules see them as they come.
+            head.headers = Default::default();
+        }
+        for (name, value) in &self.headers {
+            let (name, value) = self.header(name, value)?;
+            let appended = head.headers.try_append(name, value);
+            appended.map_err(|why| unreadable("headers", &why))?;
+        }
+        if !http2 && !self.says_host {
+            let host = HeaderValue::from_str(&self.authority);
+            let host = host.map_err(|why| unreadable("host", &why))?;
+            head.headers.lead(header::HOST, host);
+        }
         Ok(head)
     }
 
-    fn header_map(&self) -> Result<HeaderMap, Refused> {
-        let mut headers = HeaderMap::new();
+    fn header(&self, name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Refused> {
         let http2 = self.version == Version::HTTP_2;
-        for (name, value) in &self.headers {
-            // White space around a value is no part of it in HTTP/1 (RFC 9112 §5.1).
-            let value = if http2 {
-                value
-            } else {
-                value.trim_matches([' ', '\t'])
-            };
-            let read = (
-                HeaderName::from_bytes(name.as_bytes()),
-                HeaderValue::from_bytes(value.as_bytes()),
-            );
-            let (Ok(name), Ok(value)) = read else {
-                let name: String = name.chars().take(64).collect();
-                let why = format!("the header `{}` is not one", name.escape_debug());
-                return Err(Refused::Unevaluated(why));
-            };
-            if http2 && is_http1_only(&name, &value) {
-                let why =
-                    format!("HTTP/2 has no header `{name}`, so that no request comes with it");
-                return Err(Refused::Unevaluated(why));
-            }
-            headers.append(name, value);
+        // White space around a value is no part of it in HTTP/1 (RFC 9112 §5.1).
+        let value = if http2 {
+            value
+        } else {
+            value.trim_matches([' ', '\t'])
+        };
+        let read = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value.as_bytes()),
+        );
+        let (Ok(name), Ok(value)) = read else {
+            let name: String = name.chars().take(64).collect();
+            let why = format!("the header `{}` is not one", name.escape_debug());
+            return Err(Refused::Unevaluated(why));
+        };
+        if http2 && is_http1_only(&name, &value) {
+            let why = format!("HTTP/2 has no header `{name}`, so that no request comes with it");
+            return Err(Refused::Unevaluated(why));
         }
-        Ok(headers)
+        Ok((name, value))
     }
 
     /// The host that answers, when the zone has one.

@@ -104,7 +104,7 @@ pub(super) fn prepare(
         trace.tell(&mut parts.headers);
     }
     let name = origin.host_header.clone().unwrap_or(authority);
-    parts.headers.insert(header::HOST, name);
+    parts.headers.lead(header::HOST, name);
 }
 
 /// The protocol that a request wants to change to. Over HTTP/2 that is an extended CONNECT (RFC 8441),

@@ -385,10 +385,8 @@ impl Wire {
                 Ok(parts)
             }
             Err(error) => {
-                let head = head.clone();
-                drop(parts);
                 let rest = std::mem::take(&mut self.received);
-                self.received = BytesMut::from(head);
+                self.received = BytesMut::from(&*head);
                 self.received.unsplit(rest);
                 Err(error)
             }

@@ -601,8 +601,12 @@ mod tests {
         assert_eq!(parts.headers.get_text(header::HOST), Some("api.test:8443"));
         assert_eq!(parts.version, Version::HTTP_11);
         // What never was stays as it is.
-        let before = format!("{parts:?}");
+        let said = |head: &request_head::RequestHead| {
+            let host = head.headers.get_text(header::HOST).map(str::to_owned);
+            (head.uri.clone(), head.version, head.headers.len(), host)
+        };
+        let before = said(&parts);
         relative(&mut parts);
-        assert_eq!(format!("{parts:?}"), before);
+        assert_eq!(said(&parts), before);
     }
 }

@@ -54,6 +54,10 @@ pub fn give_head_back(mut head: RequestHead) {
     if head.headers.capacity() > SPARE_HEADER_FIELDS_MAX {
         return;
     }
+    if head.headers.is_map() {
+        // What comes next may be HTTP/1.1, which has no use for one.
+        give_back(std::mem::take(&mut head.headers));
+    }
     head.clear();
     HEADS.with_borrow_mut(|heads| {
         if heads.len() < SPARE_HEADS_MAX {

@@ -97,6 +97,7 @@ impl<'a> Facts<'a> {
 
     /// A header's value, several of them joined, `""` when there is none.
     fn header(&self, name: &HeaderName, separator: &[u8], scratch: &mut Scratch) -> Value<'a> {
+        scratch.work(self.request.headers.len() * budget::HEADER);
         let mut values = self.request.headers.get_all(name);
         let Some(first) = values.next() else {
             return Value::Bytes(b"");
@@ -190,7 +191,7 @@ impl<'a> Facts<'a> {
                     return ControlFlow::Continue(());
                 };
                 let headers = self.request.headers;
-                scratch.work(budget::LOOK_UP + key.len() + headers.len());
+                scratch.work(budget::LOOK_UP + key.len() + headers.len() * budget::HEADER);
                 let host = self.request.authority.filter(|_| name == HOST.as_str());
                 // In lower case, as the documented keys are.
                 let values = headers.spelled(name).map(Value::Bytes);
@@ -218,18 +219,21 @@ impl<'a> Facts<'a> {
             Field::Cookies => {
                 let headers = self.request.headers;
                 let cost = scratch.cookies.read_cookies(headers);
-                scratch.work(cost + budget::LOOK_UP);
+                scratch.work(cost + budget::LOOK_UP + headers.len() * budget::HEADER);
                 let (first, hash) = scratch.cookies.first(key);
+                // HTTP/2 may send each cookie in a header of its own: those of a name stand in their order.
+                let (mut texts, mut read, mut text) = (headers.get_all(&COOKIE), 0, &b""[..]);
                 for place in first.. {
                     let Some(pair) = scratch.cookies.get(place, hash) else {
                         break;
                     };
-                    // HTTP/2 may send each cookie in a header of its own: they are walked to.
-                    if !scratch.work(budget::VALUE + pair.text as usize) {
+                    if !scratch.work(budget::VALUE) {
                         return ControlFlow::Break(());
                     }
-                    let text = headers.get_all(&COOKIE).nth(pair.text as usize);
-                    let text = text.unwrap_or_default();
+                    while read <= pair.text {
+                        text = texts.next().unwrap_or_default();
+                        read += 1;
+                    }
                     if decoded(pair.name(text)).eq(key.iter().copied()) {
                         visit(scratch, Value::Bytes(pair.value(text)))?;
                     }

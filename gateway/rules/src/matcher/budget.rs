@@ -15,6 +15,8 @@ pub(crate) const ELEMENT: usize = 128;
 pub(crate) const VALUE: usize = 32;
 /// Finding a key in a map.
 pub(crate) const LOOK_UP: usize = 64;
+/// A header that is passed on the way to the one that is looked for.
+pub(crate) const HEADER: usize = 4;
 /// One condition, whatever it reads.
 pub(crate) const CONDITION: usize = 16;
 /// An item of a set that a value is compared with.

@@ -148,14 +148,9 @@ proptest! {
     }
 
     /// What no rule may be evaded by: another version of the protocol, or another spelling of names.
-    /// Where a name stands twice, the places of others differ, which rules may count.
+    /// Where a name stands twice, a map has it in one place, which rules may count.
     #[test]
     fn how_headers_came_decides_nothing(rules in rules(6), world in world()) {
-        let names = world.headers.iter().map(|field| field.name);
-        let names: BTreeSet<&[u8]> = names.collect();
-        if names.len() < world.headers.len() {
-            return Ok(());
-        }
         let oracle = Oracle::compile(&rules, &lists()).unwrap();
         let program = Program::compile_with(&rules, &lists()).unwrap();
         let (spans, map) = (world.clone().as_spans(), world.clone().as_map());
@@ -167,7 +162,11 @@ proptest! {
             (format!("{decision:?}"), logged)
         };
         prop_assert_eq!(said(&spans), said(&world));
-        prop_assert_eq!(said(&map), said(&world));
+        let names = world.headers.iter().map(|field| field.name);
+        let names: BTreeSet<&[u8]> = names.collect();
+        if names.len() == world.headers.len() {
+            prop_assert_eq!(said(&map), said(&world));
+        }
         for world in [spans, map] {
             compare(&program, &oracle, &world, &ConnectionState::default())?;
         }

@@ -5,7 +5,7 @@
 //! client must not say, and only then is anything set, so that a client can neither smuggle a
 //! header in nor have one of ours taken out (CVE-2025-64484, CVE-2025-48865). Does no I/O.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use http::header::{
@@ -17,6 +17,7 @@ use http1::{Field, Headers, Known};
 
 use super::certificate;
 use super::names::{is_claim, is_disguise, is_edges, is_same_to_cgi};
+use crate::limits::NOMINATIONS_WALKED;
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::settings::CertificateHeaders;
 
@@ -163,8 +164,15 @@ pub fn remove_hop_by_hop(headers: &mut Headers) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
-    for name in nominated(headers) {
-        headers.remove(name);
+    let nominated = nominated(headers);
+    if !nominated.is_empty() {
+        headers.remove_all(|name, known| {
+            // Removing these would make us frame the message differently from the peer.
+            !matches!(known, Known::Host | Known::ContentLength | Known::Te)
+                && nominated
+                    .binary_search_by(|other| (**other).cmp(name))
+                    .is_ok()
+        });
     }
     let trailers = headers.get_text(TE).is_some_and(|te| {
         te.split(',')
@@ -176,22 +184,59 @@ pub fn remove_hop_by_hop(headers: &mut Headers) {
     }
 }
 
-/// The headers that are there and that `Connection` takes for its own.
-fn nominated(headers: &Headers) -> Vec<HeaderName> {
-    let is_there = |name: &[u8]| {
-        let mut all = headers.iter();
-        all.any(|field| field.name.eq_ignore_ascii_case(name))
-    };
-    headers
+/// The headers that are there and that `Connection` takes for its own, sorted: names in lower case.
+fn nominated(headers: &Headers) -> Vec<Box<[u8]>> {
+    let members = headers
         .get_all(&CONNECTION)
         .flat_map(|value| value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
-        // Nearly always it is `close` or `keep-alive`, and no memory is asked for.
-        .filter(|name| is_there(name))
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        // Removing these would make us frame the message differently from the peer.
-        .filter(|name| name != HOST && name != CONTENT_LENGTH && name != TE)
-        .collect()
+        .filter(|name| !name.is_empty());
+    let (mut found, mut names) = (Vec::new(), None);
+    for (number, name) in members.enumerate() {
+        // Nearly always it is `close` or `keep-alive` alone, and no memory is asked for. Of many, none
+        // costs a walk through all headers.
+        let is_there = if number < NOMINATIONS_WALKED {
+            let mut all = headers.iter();
+            all.any(|field| field.name.eq_ignore_ascii_case(name))
+        } else {
+            let names = names.get_or_insert_with(|| Names::of(headers));
+            names.has(name)
+        };
+        if is_there {
+            found.push(Box::from(name.to_ascii_lowercase()));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The names of headers, to be looked up many times.
+struct Names<'h> {
+    all: HashSet<&'h [u8]>,
+    longest: usize,
+    /// The one that is looked up, in lower case.
+    wanted: Vec<u8>,
+}
+
+impl<'h> Names<'h> {
+    fn of(headers: &'h Headers) -> Self {
+        let all: HashSet<_> = headers.iter().map(|field| field.name).collect();
+        Self {
+            longest: all.iter().map(|name| name.len()).max().unwrap_or_default(),
+            all,
+            wanted: Vec::new(),
+        }
+    }
+
+    fn has(&mut self, name: &[u8]) -> bool {
+        if name.len() > self.longest {
+            return false;
+        }
+        self.wanted.clear();
+        self.wanted.extend(name.iter().map(u8::to_ascii_lowercase));
+        self.all.contains(&*self.wanted)
+    }
 }
 
 /// Removes every header that a client may not say to an origin: by which it could claim a

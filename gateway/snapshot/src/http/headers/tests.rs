@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use http::header::{AUTHORIZATION, USER_AGENT};
-use http1::{Head, Limits, Scan};
+use http1::{Asked, BodyLength, Head, Idle, Limits, Scan};
 use proptest::prelude::*;
 
 use super::super::names::is_ours;
@@ -14,7 +14,7 @@ fn map(headers: &[(&str, &str)]) -> Headers {
     for (name, value) in headers {
         map.append(
             HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            value.parse().unwrap(),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
         );
     }
     map.into()
@@ -22,15 +22,22 @@ fn map(headers: &[(&str, &str)]) -> Headers {
 
 /// As HTTP/1.1 brings them.
 fn spans(headers: &[(&str, &str)]) -> Headers {
-    let mut text = String::from("GET / HTTP/1.1\r\n");
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    text.push_str("\r\n");
+    let line = |(name, value): &(&str, &str)| format!("{name}: {value}\r\n");
+    read(&format!(
+        "GET / HTTP/1.1\r\n{}\r\n",
+        headers.iter().map(line).collect::<String>()
+    ))
+}
+
+fn read(text: &str) -> Headers {
     let mut head = Head::default();
-    let read = Scan::default().request(text.as_bytes(), &Limits::default(), &mut head);
-    assert_eq!(read, Ok(Some(text.len())), "{text}");
-    let mut headers = Headers::new();
+    // It has had another head, whose spans are of no use here.
+    let other = "GET /other/one HTTP/1.1\r\nX-A-Long-Name: 1\r\nOther: 2\r\n\r\n";
+    for text in [other, text] {
+        let read = Scan::default().request(text.as_bytes(), &Limits::default(), &mut head);
+        assert_eq!(read, Ok(Some(text.len())), "{text}");
+    }
+    let mut headers = map(&[("x-before", "1")]);
     headers.take_over(&mut head, BytesMut::from(text.as_bytes()));
     headers
 }
@@ -340,11 +347,22 @@ proptest! {
     #[test]
     fn spans_and_maps_are_alike(
         headers in prop::collection::vec((name(), value()), 0..12),
+        forms in prop::array::uniform12(0..6_u8),
         forwarded: bool,
         others in prop::collection::vec(name(), 0..4),
     ) {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
-        let (mut spans, mut map) = (spans(&headers), map(&headers));
+        // Lines are written in more than one way.
+        let mut text = String::from(if forwarded { "\r\n" } else { "" }) + "GET / HTTP/1.1\r\n";
+        for ((name, value), form) in headers.iter().zip(forms) {
+            text.push_str(&match form {
+                0 => format!("{name}:{value}\r\n"),
+                1 => format!("{name}:  {value}\t\r\n"),
+                2 => format!("{name}: {value}\n"),
+                _ => format!("{name}: {value}\r\n"),
+            });
+        }
+        let (mut spans, mut map) = (read(&(text + "\r\n")), map(&headers));
         prop_assert_eq!(said(&spans), said(&map));
         for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
             let found = (check(&spans, version, 9), check(&map, version, 9));
@@ -377,6 +395,23 @@ proptest! {
             map.try_append(name, id.clone()).unwrap();
             prop_assert_eq!(said(&spans), said(&map));
         }
+        let host = HeaderValue::from_static("a.example");
+        spans.lead(HOST, host.clone());
+        map.lead(HOST, host);
+        prop_assert_eq!(said(&spans), said(&map));
+        // An HTTP/1.1 origin is told just that, whichever it is written from.
+        for headers in [&spans, &map] {
+            let mut out = Vec::new();
+            let asked = Asked::new("GET", "/");
+            Idle::new().ask(asked, headers, BodyLength::None, &mut out).unwrap();
+            let mut told = said(headers);
+            told.retain(|(name, _)| name != "content-length" && name != "transfer-encoding");
+            // Empty cookies that are joined end in a blank, which is no part of a value.
+            for (_, value) in &mut told {
+                *value = value.trim_ascii().to_vec();
+            }
+            prop_assert_eq!(said(&read(std::str::from_utf8(&out).unwrap())), told);
+        }
         // And the map that HTTP/2 is given of spans is that map.
         let mut made = HeaderMap::new();
         spans.share_into(&mut http1::Names::default(), &mut made).unwrap();
@@ -408,4 +443,52 @@ proptest! {
 
 fn field_name(name: &str) -> HeaderName {
     HeaderName::from_bytes(name.as_bytes()).unwrap()
+}
+
+#[test]
+fn host_comes_first_where_it_is_ours_to_say() {
+    let written = |headers: &Headers| {
+        let mut out = Vec::new();
+        let asked = Asked::new("GET", "/");
+        Idle::new()
+            .ask(asked, headers, BodyLength::None, &mut out)
+            .unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let host = HeaderValue::from_static("a.example");
+    let mut same = spans(&[("Accept", "*/*"), ("Host", "a.example"), ("X-A", "1")]);
+    same.lead(HOST, host.clone());
+    let expected = "GET / HTTP/1.1\r\naccept: */*\r\nhost: a.example\r\nx-a: 1\r\n\r\n";
+    assert_eq!(written(&same), expected);
+    let mut other = spans(&[("Accept", "*/*"), ("Host", "A.example:443"), ("X-A", "1")]);
+    other.insert(VIA, HeaderValue::from_static("1.1 postern"));
+    other.lead(HOST, host.clone());
+    let expected =
+        "GET / HTTP/1.1\r\nhost: a.example\r\naccept: */*\r\nx-a: 1\r\nvia: 1.1 postern\r\n\r\n";
+    assert_eq!(written(&other), expected);
+    // What is removed leads no more, and nothing else does in its place.
+    other.remove(HOST);
+    let expected = "GET / HTTP/1.1\r\naccept: */*\r\nx-a: 1\r\nvia: 1.1 postern\r\n\r\n";
+    assert_eq!(written(&other), expected);
+}
+
+/// However many members `Connection` has, they cost no walk through all headers each: whoever counts
+/// finds as many names looked up as there are.
+#[test]
+fn many_nominations_are_each_taken_once() {
+    let many: Vec<String> = (0..90).map(|number| format!("X-Name-{number}")).collect();
+    let list = many.join(",, ,") + &",x-name-7".repeat(1_000) + ",,x-nobody,Host,te,Content-Length";
+    let mut headers = vec![("Connection", &*list), ("Host", "a"), ("TE", "trailers")];
+    headers.extend(many.iter().map(|name| (&**name, "1")));
+    headers.push(("x-stays", "1"));
+    for mut headers in [spans(&headers), map(&headers)] {
+        assert_eq!(
+            nominated(&headers).len(),
+            92,
+            "each once, and those that stay all the same"
+        );
+        remove_hop_by_hop(&mut headers);
+        let left: Vec<_> = said(&headers).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(left, ["host", "te", "x-stays"]);
+    }
 }
