@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::head::{Fields, Head, HeadError};
+use crate::names::Names;
 
 impl Head {
     /// The method of a request as the crate `http` has it. `input` is what the head was read from.
@@ -21,13 +22,37 @@ impl Head {
     /// The fields are too many for a map.
     pub fn shared_map(&self, input: &Bytes) -> Result<HeaderMap, HeadError> {
         let mut map = HeaderMap::with_capacity(self.fields(input).len());
-        for field in self.fields(input) {
-            let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
-            let value = value.map_err(|_invalid| HeadError::Control)?;
-            append(&mut map, named(field.name)?, value)?;
-        }
+        share(self.fields(input), input, &mut map, named)?;
         Ok(map)
     }
+
+    /// Appends the fields to a map, as [`Head::shared_map`] makes one; their names are those of `names`,
+    /// where they have come before.
+    ///
+    /// # Errors
+    /// The fields are too many for a map.
+    pub fn share_into(
+        &self,
+        input: &Bytes,
+        names: &mut Names,
+        map: &mut HeaderMap,
+    ) -> Result<(), HeadError> {
+        share(self.fields(input), input, map, |name| names.of(name))
+    }
+}
+
+/// Appends fields to a map whose values share the memory of `input`, which they are parts of.
+pub(crate) fn share(
+    fields: Fields<'_>,
+    input: &Bytes,
+    map: &mut HeaderMap,
+    mut name: impl FnMut(&[u8]) -> Result<HeaderName, HeadError>,
+) -> Result<(), HeadError> {
+    fields.iter().try_for_each(|field| {
+        let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
+        let value = value.map_err(|_invalid| HeadError::Control)?;
+        append(map, name(field.name)?, value)
+    })
 }
 
 impl Fields<'_> {

@@ -14,7 +14,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::convert::append;
+use crate::convert::{append, share};
 use crate::head::{Field, Fields, Head, HeadError, Known, Span, Writer};
 use crate::names::Names;
 
@@ -31,7 +31,7 @@ use crate::names::Names;
 /// headers.take_over(&mut head, came);
 /// assert_eq!(headers.get(HOST), Some(&b"a.example"[..]));
 /// headers.insert(ACCEPT, HeaderValue::from_static("text/html"));
-/// let names: Vec<_> = headers.iter().map(|field| field.name).collect();
+/// let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
 /// assert_eq!(names, [b"host".as_slice(), b"accept"]);
 /// # Ok::<(), http1::HeadError>(())
 /// ```
@@ -54,14 +54,6 @@ struct Spans {
     ours: Vec<(HeaderName, HeaderValue)>,
     /// But for the first of it, which stands before all.
     leads: bool,
-}
-
-/// What there is to look through: of spans and what was added, or of a map, the other is empty.
-struct All<'a> {
-    input: &'a [u8],
-    came: &'a [Span],
-    ours: &'a [(HeaderName, HeaderValue)],
-    map: Option<&'a HeaderMap>,
 }
 
 impl Default for Headers {
@@ -157,39 +149,19 @@ impl Headers {
                 return all.try_for_each(|(name, value)| append(map, name.clone(), value.clone()));
             }
         };
-        for field in Fields::new(&spans.input, &spans.came) {
-            let value = HeaderValue::from_maybe_shared(spans.input.slice_ref(field.value));
-            let value = value.map_err(|_invalid| HeadError::Control)?;
-            append(map, names.of(field.name)?, value)?;
-        }
+        let came = Fields::new(&spans.input, &spans.came);
+        share(came, &spans.input, map, |name| names.of(name))?;
         let mut ours = spans.ours.iter();
         ours.try_for_each(|(name, value)| append(map, name.clone(), value.clone()))
-    }
-
-    fn all(&self) -> All<'_> {
-        match &self.0 {
-            Kept::Spans(Spans {
-                input, came, ours, ..
-            }) => All {
-                input,
-                came,
-                ours,
-                map: None,
-            },
-            Kept::Map(map) => All {
-                input: &[],
-                came: &[],
-                ours: &[],
-                map: Some(map),
-            },
-        }
     }
 
     /// How many there are; one that stands there several times counts each time.
     #[must_use]
     pub fn len(&self) -> usize {
-        let all = self.all();
-        all.came.len() + all.ours.len() + all.map.map_or(0, HeaderMap::len)
+        match &self.0 {
+            Kept::Map(map) => map.len(),
+            Kept::Spans(spans) => spans.came.len() + spans.ours.len(),
+        }
     }
 
     /// Whether there are none.
@@ -198,74 +170,46 @@ impl Headers {
         self.len() == 0
     }
 
-    /// All of them, as they came and then what was added; of a map in its order.
-    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        let All {
-            input,
-            came,
-            ours,
-            map,
-        } = self.all();
-        let of_map = map.into_iter().flatten();
-        let others = ours.iter().map(|(name, value)| (name, value));
-        Fields::new(input, came)
-            .iter()
-            .chain(others.chain(of_map).map(|(name, value)| field(name, value)))
+    /// Names and values, as they came and then what was added; of a map in its order.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(match &self.0 {
+            Kept::Map(map) => Pairs::Map(map.iter()),
+            Kept::Spans(spans) => Pairs::Spans {
+                input: &spans.input,
+                came: spans.came.iter(),
+                ours: spans.ours.iter(),
+            },
+        })
     }
 
     /// The values of a header, in their order.
-    pub fn get_all<'a, 'n>(
-        &'a self,
-        name: &'n HeaderName,
-    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a, 'n> {
-        let All {
-            input,
-            came,
-            ours,
-            map,
-        } = self.all();
-        let of_map = map.map(|map| map.get_all(name).iter());
-        came.iter()
-            .filter(move |span| span.is_named(input, name.as_str().as_bytes()))
-            .map(move |span| span.value(input))
-            .chain(
-                ours.iter()
-                    .filter(move |(other, _)| other == name)
-                    .map(|(_, value)| value)
-                    .chain(of_map.into_iter().flatten())
-                    .map(HeaderValue::as_bytes),
-            )
+    #[must_use]
+    pub fn get_all<'a, 'n>(&'a self, name: &'n HeaderName) -> Values<'a, 'n> {
+        Values(match &self.0 {
+            Kept::Map(map) => Found::Map(map.get_all(name).iter()),
+            Kept::Spans(spans) => spans.all(name.as_str()),
+        })
     }
 
     /// The values of the header that is spelled so, in their order. Names are in lower case here.
-    pub fn spelled<'a, 'n>(
-        &'a self,
-        name: &'n str,
-    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let All {
-            input,
-            came,
-            ours,
-            map,
-        } = self.all();
-        let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
-        let of_map = map.filter(|_| is_lower).map(|map| map.get_all(name).iter());
-        came.iter()
-            .filter(move |span| span.is_named(input, name.as_bytes()))
-            .map(move |span| span.value(input))
-            .chain(
-                ours.iter()
-                    .filter(move |(other, _)| other.as_str() == name)
-                    .map(|(_, value)| value)
-                    .chain(of_map.into_iter().flatten())
-                    .map(HeaderValue::as_bytes),
-            )
+    #[must_use]
+    pub fn spelled<'a, 'n>(&'a self, name: &'n str) -> Values<'a, 'n> {
+        Values(match &self.0 {
+            // It would find other spellings.
+            Kept::Map(_) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => Found::Nothing,
+            Kept::Map(map) => Found::Map(map.get_all(name).iter()),
+            Kept::Spans(spans) => spans.all(name),
+        })
     }
 
     /// The first value of a header.
     #[must_use]
     pub fn get(&self, name: impl Borrow<HeaderName>) -> Option<&[u8]> {
-        self.get_all(name.borrow()).next()
+        match &self.0 {
+            Kept::Map(map) => map.get(name.borrow()).map(HeaderValue::as_bytes),
+            Kept::Spans(spans) => spans.first(name.borrow().as_str().as_bytes()),
+        }
     }
 
     /// The first value of a header, as text; `None` too where it is not visible ASCII.
@@ -281,72 +225,71 @@ impl Headers {
     #[must_use]
     pub fn value(&self, name: impl Borrow<HeaderName>) -> Option<HeaderValue> {
         let name = name.borrow();
-        let Spans {
-            input, came, ours, ..
-        } = match &self.0 {
+        let spans = match &self.0 {
             Kept::Map(map) => return map.get(name).cloned(),
             Kept::Spans(spans) => spans,
         };
         let wanted = name.as_str().as_bytes();
-        match came.iter().find(|span| span.is_named(input, wanted)) {
-            Some(span) => HeaderValue::from_maybe_shared(input.slice_ref(span.value(input))).ok(),
-            None => {
-                let mut ours = ours.iter();
-                let found = ours.find(|(other, _)| other == name);
-                found.map(|(_, value)| value.clone())
-            }
+        match spans.came_first(wanted) {
+            Some(came) => HeaderValue::from_maybe_shared(spans.input.slice_ref(came)).ok(),
+            None => spans.ours_first(wanted).cloned(),
         }
     }
 
     /// Whether a header is there.
     #[must_use]
     pub fn contains_key(&self, name: impl Borrow<HeaderName>) -> bool {
-        self.get(name).is_some()
+        match &self.0 {
+            Kept::Map(map) => map.contains_key(name.borrow()),
+            Kept::Spans(spans) => spans.first(name.borrow().as_str().as_bytes()).is_some(),
+        }
+    }
+
+    /// Whether a header is there more than once.
+    #[must_use]
+    pub fn is_repeated(&self, name: &HeaderName) -> bool {
+        self.get_all(name).nth(1).is_some()
     }
 
     /// Whether any is of this kind.
     pub fn any_known(&self, mut is_of_kind: impl FnMut(Known) -> bool) -> bool {
-        let All {
-            came, ours, map, ..
-        } = self.all();
-        let mut of_map = map.into_iter().flat_map(HeaderMap::keys);
-        let mut ours = ours.iter().map(|(name, _)| name);
-        let known = |name: &HeaderName| Known::of(name.as_str().as_bytes());
-        came.iter().any(|span| is_of_kind(span.known()))
-            || ours.any(|name| is_of_kind(known(name)))
-            || of_map.any(|name| is_of_kind(known(name)))
+        let mut known = |name: &HeaderName| is_of_kind(Known::of(name.as_str().as_bytes()));
+        match &self.0 {
+            Kept::Map(map) => map.keys().any(known),
+            Kept::Spans(spans) => {
+                spans.ours.iter().any(|(name, _)| known(name))
+                    || spans.came.iter().any(|span| is_of_kind(span.known()))
+            }
+        }
     }
 
     /// Removes a header in all its places, and says it once.
-    pub fn insert(&mut self, name: impl Borrow<HeaderName>, value: HeaderValue) {
-        let name = name.borrow();
+    pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         match &mut self.0 {
             Kept::Map(map) => {
-                map.insert(name.clone(), value);
+                map.insert(name, value);
             }
             Kept::Spans(spans) => {
-                spans.remove(name);
-                spans.ours.push((name.clone(), value));
+                spans.remove(name.as_str().as_bytes());
+                spans.ours.push((name, value));
             }
         }
     }
 
     /// Says a header once, and before all others: `Host`, which recipients would have there (RFC 9110
     /// §7.2). One that says just that already stays where it is.
-    pub fn lead(&mut self, name: impl Borrow<HeaderName>, value: HeaderValue) {
-        let name = name.borrow();
-        let mut said = self.get_all(name);
-        if said.next() == Some(value.as_bytes()) && said.next().is_none() {
-            return;
-        }
-        drop(said);
+    pub fn lead(&mut self, name: HeaderName, value: HeaderValue) {
         match &mut self.0 {
             Kept::Map(map) => {
-                map.insert(name.clone(), value);
+                map.insert(name, value);
             }
             Kept::Spans(spans) => {
-                spans.remove(name);
-                spans.ours.insert(0, (name.clone(), value));
+                let mut said = spans.all(name.as_str());
+                if said.next() == Some(value.as_bytes()) && said.next().is_none() {
+                    return;
+                }
+                spans.remove(name.as_str().as_bytes());
+                spans.ours.insert(0, (name, value));
                 spans.leads = true;
             }
         }
@@ -370,42 +313,76 @@ impl Headers {
     pub fn remove(&mut self, name: impl Borrow<HeaderName>) -> bool {
         match &mut self.0 {
             Kept::Map(map) => map.remove(name.borrow()).is_some(),
-            Kept::Spans(spans) => spans.remove(name.borrow()),
+            Kept::Spans(spans) => spans.remove(name.borrow().as_str().as_bytes()),
         }
     }
 
-    /// Removes every header that `is_out` says of, by its name and what it is known as.
-    pub fn remove_all(&mut self, is_out: impl Fn(&[u8], Known) -> bool) {
-        let is_out_here = |name: &HeaderName| {
-            let name = name.as_str().as_bytes();
-            is_out(name, Known::of(name))
-        };
+    /// Removes every header of a name that `is_out` says of.
+    pub fn remove_named(&mut self, is_out: impl Fn(&[u8]) -> bool) {
         match &mut self.0 {
+            Kept::Map(map) => remove_of(map, |name| is_out(name.as_str().as_bytes())),
             Kept::Spans(spans) => {
                 let Spans { input, came, .. } = spans;
-                came.retain(|span| !is_out(span.field(input).name, span.known()));
-                spans.retain_ours(|name| !is_out_here(name));
+                came.retain(|span| !is_out(span.name(input)));
+                spans.retain_ours(|name| !is_out(name.as_str().as_bytes()));
             }
-            Kept::Map(map) => {
-                // Nearly never is there any, and then no memory is asked for.
-                let out = map.keys().filter(|name| is_out_here(name));
-                let out: Vec<HeaderName> = out.cloned().collect();
-                for name in out {
-                    map.remove(name);
-                }
+        }
+    }
+
+    /// Removes every header of a kind.
+    pub fn remove_known(&mut self, is_of_kind: impl Fn(Known) -> bool) {
+        let is_out = |name: &HeaderName| is_of_kind(Known::of(name.as_str().as_bytes()));
+        match &mut self.0 {
+            Kept::Map(map) => remove_of(map, is_out),
+            Kept::Spans(spans) => {
+                spans.came.retain(|span| !is_of_kind(span.known()));
+                spans.retain_ours(|name| !is_out(name));
             }
         }
     }
 }
 
+fn remove_of(map: &mut HeaderMap, is_out: impl Fn(&HeaderName) -> bool) {
+    // Nearly never is there any, and then no memory is asked for.
+    let out: Vec<HeaderName> = map.keys().filter(|name| is_out(name)).cloned().collect();
+    for name in out {
+        map.remove(name);
+    }
+}
+
 impl Spans {
-    fn remove(&mut self, name: &HeaderName) -> bool {
+    fn all<'a, 'n>(&'a self, name: &'n str) -> Found<'a, 'n> {
+        Found::Spans {
+            name: name.as_bytes(),
+            input: &self.input,
+            came: self.came.iter(),
+            ours: self.ours.iter(),
+        }
+    }
+
+    fn first(&self, name: &[u8]) -> Option<&[u8]> {
+        let ours = || self.ours_first(name).map(HeaderValue::as_bytes);
+        self.came_first(name).or_else(ours)
+    }
+
+    fn came_first(&self, name: &[u8]) -> Option<&[u8]> {
+        let mut came = self.came.iter();
+        let found = came.find(|span| span.is_named(&self.input, name));
+        found.map(|span| span.value(&self.input))
+    }
+
+    fn ours_first(&self, name: &[u8]) -> Option<&HeaderValue> {
+        let mut ours = self.ours.iter();
+        let found = ours.find(|(ours, _)| ours.as_str().as_bytes() == name);
+        found.map(|(_, value)| value)
+    }
+
+    fn remove(&mut self, name: &[u8]) -> bool {
         let Self { input, came, .. } = self;
         let before = came.len();
-        let wanted = name.as_str().as_bytes();
-        came.retain(|span| !span.is_named(input, wanted));
+        came.retain(|span| !span.is_named(input, name));
         let was_there = came.len() < before;
-        self.retain_ours(|other| other != name) || was_there
+        self.retain_ours(|ours| ours.as_str().as_bytes() != name) || was_there
     }
 
     /// Answers whether any is gone.
@@ -414,6 +391,111 @@ impl Spans {
         self.leads = self.leads && self.ours.first().is_some_and(|(name, _)| stays(name));
         self.ours.retain(|(name, _)| stays(name));
         self.ours.len() < before
+    }
+}
+
+/// Names and values of headers.
+#[derive(Debug)]
+pub struct Iter<'a>(Pairs<'a>);
+
+#[derive(Debug)]
+enum Pairs<'a> {
+    Spans {
+        input: &'a [u8],
+        came: std::slice::Iter<'a, Span>,
+        ours: std::slice::Iter<'a, (HeaderName, HeaderValue)>,
+    },
+    Map(http::header::Iter<'a, HeaderValue>),
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = match &mut self.0 {
+            Pairs::Map(map) => map.next()?,
+            Pairs::Spans { input, came, ours } => match came.next() {
+                Some(span) => return Some((span.name(input), span.value(input))),
+                None => ours.next().map(|(name, value)| (name, value))?,
+            },
+        };
+        Some((name.as_str().as_bytes(), value.as_bytes()))
+    }
+}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The values of one header.
+#[derive(Debug)]
+pub struct Values<'a, 'n>(Found<'a, 'n>);
+
+#[derive(Debug)]
+enum Found<'a, 'n> {
+    Spans {
+        name: &'n [u8],
+        input: &'a [u8],
+        came: std::slice::Iter<'a, Span>,
+        ours: std::slice::Iter<'a, (HeaderName, HeaderValue)>,
+    },
+    Map(http::header::ValueIter<'a, HeaderValue>),
+    Nothing,
+}
+
+impl<'a> Iterator for Values<'a, '_> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.0.next()
+    }
+}
+
+impl<'a> Found<'a, '_> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self {
+            Found::Spans {
+                name,
+                input,
+                came,
+                ours,
+            } => match came.find(|span| span.is_named(input, name)) {
+                Some(span) => Some(span.value(input)),
+                None => {
+                    let found = ours.find(|(ours, _)| ours.as_str().as_bytes() == *name);
+                    found.map(|(_, value)| value.as_bytes())
+                }
+            },
+            Found::Map(values) => values.next().map(HeaderValue::as_bytes),
+            Found::Nothing => None,
+        }
+    }
+}
+
+impl DoubleEndedIterator for Values<'_, '_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Found::Spans {
+                name,
+                input,
+                came,
+                ours,
+            } => {
+                let ours = ours.rfind(|(ours, _)| ours.as_str().as_bytes() == *name);
+                if let Some((_, value)) = ours {
+                    return Some(value.as_bytes());
+                }
+                let came = came.rfind(|span| span.is_named(input, name));
+                came.map(|span| span.value(input))
+            }
+            Found::Map(values) => values.next_back().map(HeaderValue::as_bytes),
+            Found::Nothing => None,
+        }
     }
 }
 
@@ -495,7 +577,7 @@ fn write(
 /// Names alone: what headers say is the client's.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.iter().map(|field| field.name.escape_ascii());
+        let names = self.iter().map(|(name, _)| name.escape_ascii());
         f.debug_list()
             .entries(names.map(|name| name.to_string()))
             .finish()

@@ -522,6 +522,10 @@ impl BodyObserver for Exchange {
         }
     }
 
+    fn takes_maps(&self) -> bool {
+        self.version == Version::HTTP_2
+    }
+
     fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         let since = self.upload.get().last_progress.unwrap_or(self.started);

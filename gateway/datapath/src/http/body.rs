@@ -30,6 +30,9 @@ use snapshot::http::headers::{clean_trailers, trailers_are_within};
 pub trait BodyObserver {
     /// The origin has answered for the time being (RFC 9110 §15.2).
     fn interim(&self, head: Response<()>);
+
+    /// Whether the client takes headers as maps: it speaks HTTP/2.
+    fn takes_maps(&self) -> bool;
     /// Bytes of the request's body went to the origin.
     fn received(&self, bytes: usize);
     /// The origin wants more of the request's body, and the client has not sent it.

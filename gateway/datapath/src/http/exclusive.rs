@@ -289,16 +289,16 @@ impl Turn {
         loop {
             let (event, bytes) = self.wire.next(&mut self.answer)?;
             match event {
-                Event::Interim => self.interim(bytes),
+                Event::Interim => self.interim(bytes)?,
                 Event::Answer(length) => {
                     self.length = match length {
                         BodyLength::None => Length::Left(0),
                         BodyLength::Exactly(length) => Length::Left(length),
                         BodyLength::Chunked | BodyLength::UntilClose => Length::Unknown,
                     };
-                    return Poll::Ready(Ok(self.response(bytes)));
+                    return Poll::Ready(self.response(bytes));
                 }
-                Event::Switched => return Poll::Ready(Ok(self.response(bytes))),
+                Event::Switched => return Poll::Ready(self.response(bytes)),
                 Event::More | Event::Data(_) | Event::Trailers | Event::End => {
                     ready!(self.poll_more(cx))?;
                 }
@@ -306,17 +306,23 @@ impl Turn {
         }
     }
 
-    fn interim(&mut self, head: BytesMut) {
-        let response = self.response(head);
+    fn interim(&mut self, head: BytesMut) -> Result<(), AnswerError> {
+        let response = self.response(head)?;
         self.exchange.interim(response);
+        Ok(())
     }
 
     /// The answer whose head was read from these bytes.
-    fn response(&mut self, bytes: BytesMut) -> Response<()> {
+    fn response(&mut self, bytes: BytesMut) -> Result<Response<()>, AnswerError> {
         let head = &mut self.wire.head;
         let status = StatusCode::from_u16(head.status());
         let (status, version) = (status.unwrap_or(StatusCode::BAD_GATEWAY), head.version());
-        let mut headers = spare_heads::of_head(head, bytes);
+        // Into the form that its client takes, where it ends up in any case.
+        let mut headers = if self.exchange.takes_maps() {
+            spare_heads::map_of_head(head, &bytes.freeze()).map_err(ClientError::Head)?
+        } else {
+            spare_heads::of_head(head, bytes)
+        };
         if headers.contains_key(TRANSFER_ENCODING) {
             // It means nothing then, and whoever reads it next may believe it (RFC 9112 §6.3).
             headers.remove(CONTENT_LENGTH);
@@ -326,7 +332,7 @@ impl Turn {
             version,
             headers,
         };
-        Response::from_parts(head, ())
+        Ok(Response::from_parts(head, ()))
     }
 
     /// The next piece of the answer's body, while the request is sent.

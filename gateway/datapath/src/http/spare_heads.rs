@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, request};
 use http1::{Head, HeadError, Headers, Names};
 
@@ -32,6 +32,16 @@ pub fn of_head(head: &mut Head, input: BytesMut) -> Headers {
     let mut headers = take();
     headers.take_over(head, input);
     headers
+}
+
+/// The headers of a head that was read from `input`, as HTTP/2 takes them.
+///
+/// # Errors
+/// They are too many for a map.
+pub fn map_of_head(head: &Head, input: &Bytes) -> Result<Headers, HeadError> {
+    let mut map = MAPS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    NAMES.with_borrow_mut(|names| head.share_into(input, names, &mut map))?;
+    Ok(map.into())
 }
 
 /// A head that says nothing; the last one that was given back, if there is one.

@@ -67,6 +67,10 @@ impl Span {
         (self.name.at as usize, self.value.end() + 2)
     }
 
+    pub(crate) fn name(self, whole: &[u8]) -> &[u8] {
+        self.name.of(whole)
+    }
+
     /// Where its name lies.
     pub(crate) fn name_range(self) -> Range<usize> {
         self.name.range()

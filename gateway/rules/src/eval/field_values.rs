@@ -137,13 +137,13 @@ impl<'a> Facts<'a> {
             Field::HeadersNames => {
                 let host = self.request.authority.map(|_| text(HOST.as_str()));
                 let headers = self.request.headers.iter();
-                let names = headers.map(|field| Value::Bytes(field.name));
+                let names = headers.map(|(name, _)| Value::Bytes(name));
                 each(scratch, host.into_iter().chain(names), visit)
             }
             Field::HeadersValues => {
                 let host = self.request.authority.map(text);
                 let headers = self.request.headers.iter();
-                let values = headers.map(|field| Value::Bytes(field.value));
+                let values = headers.map(|(_, value)| Value::Bytes(value));
                 each(scratch, host.into_iter().chain(values), visit)
             }
             Field::ArgsNames | Field::RawArgsNames => each(

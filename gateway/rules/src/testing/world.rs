@@ -143,10 +143,10 @@ impl World {
     /// The same request as HTTP/1.1 brings it, its names shouted: as spans of its head.
     pub fn as_spans(mut self) -> Self {
         let mut text = b"GET / HTTP/1.1\r\n".to_vec();
-        for field in self.headers.iter() {
-            text.extend(field.name.to_ascii_uppercase());
+        for (name, value) in &self.headers {
+            text.extend(name.to_ascii_uppercase());
             text.extend(b": ");
-            text.extend(field.value);
+            text.extend(value);
             text.extend(b"\r\n");
         }
         text.extend(b"\r\n");

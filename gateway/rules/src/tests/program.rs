@@ -162,7 +162,7 @@ proptest! {
             (format!("{decision:?}"), logged)
         };
         prop_assert_eq!(said(&spans), said(&world));
-        let names = world.headers.iter().map(|field| field.name);
+        let names = world.headers.iter().map(|(name, _)| name);
         let names: BTreeSet<&[u8]> = names.collect();
         if names.len() == world.headers.len() {
             prop_assert_eq!(said(&map), said(&world));

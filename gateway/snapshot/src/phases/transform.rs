@@ -297,7 +297,7 @@ impl Change {
         let was_said = headers.contains_key(&self.name);
         remove_like(headers, &self.name);
         if let Some(value) = self.value.as_ref().filter(|_| was_said) {
-            headers.insert(&self.name, value.clone());
+            headers.insert(self.name.clone(), value.clone());
         }
     }
 
@@ -353,7 +353,7 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut all: Vec<_> = headers
             .iter()
-            .map(|field| (text(field.name), text(field.value)))
+            .map(|(name, value)| (text(name), text(value)))
             .collect();
         all.sort();
         all

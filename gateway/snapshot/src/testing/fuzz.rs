@@ -95,8 +95,8 @@ pub fn http_head(data: &[u8]) {
         forwarded: true,
     };
     headers::for_origin(&mut parts.headers, &said, "1.1 postern");
-    for field in parts.headers.iter() {
-        let (name, value) = (HeaderName::from_bytes(field.name).unwrap(), field.value);
+    for (name, value) in &parts.headers {
+        let name = HeaderName::from_bytes(name).unwrap();
         let count = parts.headers.get_all(&name).count();
         match name.as_str() {
             "x-request-id" => assert_eq!((count, value), (1, &b"ours"[..])),

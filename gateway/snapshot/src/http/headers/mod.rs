@@ -13,7 +13,7 @@ use http::header::{
     HeaderName, HeaderValue, TE, TRANSFER_ENCODING, VIA,
 };
 use http::{StatusCode, Version};
-use http1::{Field, Headers, Known};
+use http1::{Headers, Known};
 
 use super::certificate;
 use super::names::{is_claim, is_disguise, is_edges, is_same_to_cgi};
@@ -101,8 +101,8 @@ pub fn check(headers: &Headers, version: Version, count_max: usize) -> Result<()
         return Err(HeadError::TooMany);
     }
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let padded = |field: Field<'_>| blank(field.value.first()) || blank(field.value.last());
-    if headers.iter().any(padded) {
+    let padded = |value: &[u8]| blank(value.first()) || blank(value.last());
+    if headers.iter().any(|(_, value)| padded(value)) {
         return Err(HeadError::WhiteSpace);
     }
     check_length(headers)
@@ -112,7 +112,7 @@ pub fn check(headers: &Headers, version: Version, count_max: usize) -> Result<()
 /// number, and in all.
 #[must_use]
 pub fn is_within(headers: &Headers, bytes_max: usize, count_max: usize) -> bool {
-    let size = |field: Field<'_>| field.name.len() + field.value.len() + 32;
+    let size = |(name, value): (&[u8], &[u8])| name.len() + value.len() + 32;
     headers.len() <= count_max && headers.iter().map(size).sum::<usize>() <= bytes_max
 }
 
@@ -166,10 +166,12 @@ pub fn remove_hop_by_hop(headers: &mut Headers) {
     }
     let nominated = nominated(headers);
     if !nominated.is_empty() {
-        headers.remove_all(|name, known| {
+        headers.remove_named(|name| {
             // Removing these would make us frame the message differently from the peer.
-            !matches!(known, Known::Host | Known::ContentLength | Known::Te)
-                && nominated
+            !matches!(
+                Known::of(name),
+                Known::Host | Known::ContentLength | Known::Te
+            ) && nominated
                     .binary_search_by(|other| (**other).cmp(name))
                     .is_ok()
         });
@@ -178,7 +180,7 @@ pub fn remove_hop_by_hop(headers: &mut Headers) {
         te.split(',')
             .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
     });
-    headers.remove_all(|_, known| known.is_hop_by_hop());
+    headers.remove_known(Known::is_hop_by_hop);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -197,7 +199,7 @@ fn nominated(headers: &Headers) -> Vec<Box<[u8]>> {
         // costs a walk through all headers.
         let is_there = if number < NOMINATIONS_WALKED {
             let mut all = headers.iter();
-            all.any(|field| field.name.eq_ignore_ascii_case(name))
+            all.any(|(other, _)| other.eq_ignore_ascii_case(name))
         } else {
             let names = names.get_or_insert_with(|| Names::of(headers));
             names.has(name)
@@ -221,7 +223,7 @@ struct Names<'h> {
 
 impl<'h> Names<'h> {
     fn of(headers: &'h Headers) -> Self {
-        let all: HashSet<_> = headers.iter().map(|field| field.name).collect();
+        let all: HashSet<_> = headers.iter().map(|(name, _)| name).collect();
         Self {
             longest: all.iter().map(|name| name.len()).max().unwrap_or_default(),
             all,
@@ -243,7 +245,7 @@ impl<'h> Names<'h> {
 /// certificate, or that only the edge can know, or that would pass there for a header of ours or
 /// for the framing; each in every spelling that some origin takes for the same.
 pub fn remove_claims(headers: &mut Headers) {
-    headers.remove_all(|name, _| is_false(name));
+    headers.remove_named(is_false);
 }
 
 fn is_false(name: &[u8]) -> bool {
@@ -253,7 +255,7 @@ fn is_false(name: &[u8]) -> bool {
 /// Removes a header in every spelling that some origin takes for it.
 pub fn remove_like(headers: &mut Headers, name: &HeaderName) {
     let name = name.as_str().as_bytes();
-    headers.remove_all(|other, _| is_same_to_cgi(other, name));
+    headers.remove_named(|other| is_same_to_cgi(other, name));
 }
 
 /// Makes a client's headers the origin's: removes, then sets.
@@ -294,7 +296,7 @@ pub fn says_one_length(headers: &Headers) -> bool {
 pub fn for_client(headers: &mut Headers, request_id: &HeaderValue) {
     remove_hop_by_hop(headers);
     // One that is said again says nothing new ([`says_one_length`]).
-    if headers.get_all(&CONTENT_LENGTH).nth(1).is_some()
+    if headers.is_repeated(&CONTENT_LENGTH)
         && let Some(length) = headers.value(CONTENT_LENGTH)
     {
         headers.insert(CONTENT_LENGTH, length);
@@ -320,7 +322,7 @@ pub fn clean_trailers(trailers: &mut HeaderMap, hidden: &[HeaderName]) {
 /// HTTP/2 clients may split cookies for compression; HTTP/1 and many origins want one
 /// (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut Headers) {
-    if headers.get_all(&COOKIE).nth(1).is_none() {
+    if !headers.is_repeated(&COOKIE) {
         return;
     }
     let parts: Vec<&[u8]> = headers.get_all(&COOKIE).collect();
