@@ -157,6 +157,7 @@ impl Headers {
 
     /// How many there are; one that stands there several times counts each time.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         match &self.0 {
             Kept::Map(map) => map.len(),
@@ -172,6 +173,7 @@ impl Headers {
 
     /// Names and values, as they came and then what was added; of a map in its order.
     #[must_use]
+    #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter(match &self.0 {
             Kept::Map(map) => Pairs::Map(map.iter()),
@@ -185,6 +187,7 @@ impl Headers {
 
     /// The values of a header, in their order.
     #[must_use]
+    #[inline]
     pub fn get_all<'a, 'n>(&'a self, name: &'n HeaderName) -> Values<'a, 'n> {
         Values(match &self.0 {
             Kept::Map(map) => Found::Map(map.get_all(name).iter()),
@@ -205,6 +208,7 @@ impl Headers {
 
     /// The first value of a header.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: impl Borrow<HeaderName>) -> Option<&[u8]> {
         match &self.0 {
             Kept::Map(map) => map.get(name.borrow()).map(HeaderValue::as_bytes),
@@ -223,6 +227,7 @@ impl Headers {
 
     /// The first value of a header, in the memory that it came in.
     #[must_use]
+    #[inline]
     pub fn value(&self, name: impl Borrow<HeaderName>) -> Option<HeaderValue> {
         let name = name.borrow();
         let spans = match &self.0 {
@@ -238,6 +243,7 @@ impl Headers {
 
     /// Whether a header is there.
     #[must_use]
+    #[inline]
     pub fn contains_key(&self, name: impl Borrow<HeaderName>) -> bool {
         match &self.0 {
             Kept::Map(map) => map.contains_key(name.borrow()),
@@ -264,6 +270,7 @@ impl Headers {
     }
 
     /// Removes a header in all its places, and says it once.
+    #[inline]
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         match &mut self.0 {
             Kept::Map(map) => {
@@ -299,6 +306,7 @@ impl Headers {
     ///
     /// # Errors
     /// A map has no room for more.
+    #[inline]
     pub fn try_append(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), HeadError> {
         match &mut self.0 {
             Kept::Map(map) => append(map, name, value),
@@ -310,6 +318,7 @@ impl Headers {
     }
 
     /// Removes a header in all its places. Answers whether it was there.
+    #[inline]
     pub fn remove(&mut self, name: impl Borrow<HeaderName>) -> bool {
         match &mut self.0 {
             Kept::Map(map) => map.remove(name.borrow()).is_some(),
@@ -411,6 +420,7 @@ enum Pairs<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = match &mut self.0 {
             Pairs::Map(map) => map.next()?,
@@ -451,6 +461,7 @@ enum Found<'a, 'n> {
 impl<'a> Iterator for Values<'a, '_> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         self.0.next()
     }
@@ -507,17 +518,20 @@ fn field<'a>(name: &'a HeaderName, value: &'a HeaderValue) -> Field<'a> {
     }
 }
 
+/// Says which headers are to be written.
+pub type Keep<'k> = &'k mut dyn FnMut(&Field<'_>) -> bool;
+
 /// Headers that a head can be written from.
 pub trait Written {
     /// Writes those that are to be kept.
-    fn write(&self, writer: &mut Writer<'_>, keep: impl FnMut(&Field<'_>) -> bool);
+    fn write(&self, writer: &mut Writer<'_>, keep: Keep<'_>);
 
     /// The first value of a known header.
     fn known(&self, known: Known) -> Option<&[u8]>;
 }
 
 impl Written for HeaderMap {
-    fn write(&self, writer: &mut Writer<'_>, mut keep: impl FnMut(&Field<'_>) -> bool) {
+    fn write(&self, writer: &mut Writer<'_>, keep: Keep<'_>) {
         for (name, value) in self {
             if keep(&field(name, value)) {
                 writer.header(name, value);
@@ -531,7 +545,7 @@ impl Written for HeaderMap {
 }
 
 impl Written for Headers {
-    fn write(&self, writer: &mut Writer<'_>, mut keep: impl FnMut(&Field<'_>) -> bool) {
+    fn write(&self, writer: &mut Writer<'_>, keep: Keep<'_>) {
         match &self.0 {
             Kept::Map(map) => map.write(writer, keep),
             Kept::Spans(Spans {
@@ -541,9 +555,9 @@ impl Written for Headers {
                 leads,
             }) => {
                 let (first, ours) = ours.split_at(usize::from(*leads).min(ours.len()));
-                write(first, writer, &mut keep);
-                writer.copy(Fields::new(input, came), &mut keep);
-                write(ours, writer, &mut keep);
+                write(first, writer, keep);
+                writer.copy(Fields::new(input, came), &mut *keep);
+                write(ours, writer, keep);
             }
         }
     }
@@ -565,7 +579,7 @@ impl Written for Headers {
 fn write(
     all: &[(HeaderName, HeaderValue)],
     writer: &mut Writer<'_>,
-    keep: &mut impl FnMut(&Field<'_>) -> bool,
+    keep: Keep<'_>,
 ) {
     for (name, value) in all {
         if keep(&field(name, value)) {

@@ -106,7 +106,7 @@ impl Idle {
         out: &mut Vec<u8>,
     ) -> Result<(Upload, Answer), Unwritable> {
         self.begin(asked, length, out, |writer, heard| {
-            headers.write(writer, |field| heard.passes(field.known, field.value));
+            headers.write(writer, &mut |field| heard.passes(field.known, field.value));
         })
     }
 

@@ -25,14 +25,17 @@ impl Place {
         }
     }
 
+    #[inline]
     fn end(self) -> usize {
         self.at as usize + self.size as usize
     }
 
+    #[inline]
     pub(super) fn range(self) -> Range<usize> {
         self.at as usize..self.end()
     }
 
+    #[inline]
     pub(super) fn of(self, whole: &[u8]) -> &[u8] {
         whole.get(self.range()).unwrap_or_default()
     }
@@ -67,6 +70,7 @@ impl Span {
         (self.name.at as usize, self.value.end() + 2)
     }
 
+    #[inline]
     pub(crate) fn name(self, whole: &[u8]) -> &[u8] {
         self.name.of(whole)
     }
@@ -77,18 +81,22 @@ impl Span {
     }
 
     /// Whether its name is written so in `whole`.
+    #[inline]
     pub(crate) fn is_named(self, whole: &[u8], name: &[u8]) -> bool {
         self.name.size as usize == name.len() && self.name.of(whole) == name
     }
 
+    #[inline]
     pub(crate) fn known(self) -> Known {
         self.known
     }
 
+    #[inline]
     pub(crate) fn value(self, whole: &[u8]) -> &[u8] {
         self.value.of(whole)
     }
 
+    #[inline]
     pub(crate) fn field(self, whole: &[u8]) -> Field<'_> {
         Field {
             name: self.name.of(whole),

@@ -90,7 +90,7 @@ impl Reply {
             self.expects = false;
         }
         let mut writer = Writer::response(out, status);
-        headers.write(&mut writer, |field| is_callers(field.known));
+        headers.write(&mut writer, &mut |field| is_callers(field.known));
         writer.end();
         Ok(true)
     }
@@ -113,7 +113,7 @@ impl Reply {
         let length_said = headers.known(Known::ContentLength);
         let length_said = length_said.filter(|value| is_number(value));
         self.begin(status, length, length_said, out, |writer| {
-            headers.write(writer, |field| is_callers(field.known));
+            headers.write(writer, &mut |field| is_callers(field.known));
             Ok(())
         })
     }
@@ -221,7 +221,7 @@ impl Reply {
             return Err(Unwritable::Status);
         }
         let mut writer = Writer::response(out, status);
-        headers.write(&mut writer, |field| is_callers(field.known));
+        headers.write(&mut writer, &mut |field| is_callers(field.known));
         if upgrades {
             writer.said(Known::Connection.name(), "upgrade");
         }
