@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http1::{Head, Limits, Scan};
 use rules::{ConnectionState, Decision, Lists, Program, Rule, decide_on};
 
 use super::{Case, Random, block, cpu_time, rule};
@@ -31,6 +32,19 @@ fn with_header(value: &[u8]) -> Case {
         headers: headers.into(),
         ..Case::new("a.example.com", "/", "")
     }
+}
+
+/// As HTTP/1.1 brings them.
+fn with_names(count: usize) -> Case {
+    let line = |number| format!("x-nam-{number:04}: 1\r\n");
+    let text: String = (0..count).map(line).collect();
+    let text = format!("GET / HTTP/1.1\r\n{text}\r\n");
+    let mut head = Head::default();
+    let size = Scan::default().request(text.as_bytes(), &Limits::default(), &mut head);
+    assert_eq!(size, Ok(Some(text.len())));
+    let mut case = Case::new("a.example.com", "/", "");
+    case.headers.take_over(&mut head, text.as_bytes().into());
+    case
 }
 
 fn cases() -> Vec<(&'static str, Case, Vec<Rule>)> {
@@ -67,6 +81,13 @@ fn cases() -> Vec<(&'static str, Case, Vec<Rule>)> {
             with_query("a&".repeat(15_000).as_bytes()),
             rules(1_000, &|number| {
                 format!(r#"any(http.request.uri.args["k{number}"][*] eq "x")"#)
+            }),
+        ),
+        (
+            "1,000 keys of headers, 98 headers with names as long",
+            with_names(98),
+            rules(1_000, &|number| {
+                format!(r#"any(http.request.headers["x-key-{number:04}"][*] eq "x")"#)
             }),
         ),
         (

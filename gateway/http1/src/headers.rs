@@ -576,11 +576,7 @@ impl Written for Headers {
     }
 }
 
-fn write(
-    all: &[(HeaderName, HeaderValue)],
-    writer: &mut Writer<'_>,
-    keep: Keep<'_>,
-) {
+fn write(all: &[(HeaderName, HeaderValue)], writer: &mut Writer<'_>, keep: Keep<'_>) {
     for (name, value) in all {
         if keep(&field(name, value)) {
             writer.header(name, value);

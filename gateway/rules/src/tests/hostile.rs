@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Certificate, World, block, rule};
 use crate::limits;
+use crate::matcher::budget;
 use crate::{Action, ConnectionState, Decision, Lists, Program, Rule, decide_on, touched_bytes};
 
 /// Bytes of a request's target at most, as the library that reads it has it.
@@ -88,6 +89,26 @@ fn what_follows_the_head_is_done() {
     longest.push_str(")) gt 5");
     let eighth = World::with_query("x".repeat(TARGET_BYTES_MAX / 8));
     assert!(!work(&eighth, &longest).1);
+}
+
+#[test]
+fn headers_that_are_passed_on_the_way_to_one_count() {
+    let world = |count| {
+        let names = (0..count).map(|number| format!("x-{number:04}"));
+        let fill = |world: World, name: String| world.header(&name, "1");
+        names
+            .fold(World::with_query(String::new()), fill)
+            .as_spans()
+    };
+    let (few, many) = (world(1), world(90));
+    for expression in [
+        r#"any(http.request.headers["x-none"][*] eq "1")"#,
+        r#"http.user_agent eq "1""#,
+        r#"any(http.request.cookies["a"][*] eq "1")"#,
+    ] {
+        let more = work(&many, expression).0 - work(&few, expression).0;
+        assert!(more >= 89 * budget::HEADER, "{expression}: {more}");
+    }
 }
 
 /// Bytes of the rules that a decision reads, once what is remembered is there.

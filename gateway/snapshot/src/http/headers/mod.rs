@@ -172,8 +172,8 @@ pub fn remove_hop_by_hop(headers: &mut Headers) {
                 Known::of(name),
                 Known::Host | Known::ContentLength | Known::Te
             ) && nominated
-                    .binary_search_by(|other| (**other).cmp(name))
-                    .is_ok()
+                .binary_search_by(|other| (**other).cmp(name))
+                .is_ok()
         });
     }
     let trailers = headers.get_text(TE).is_some_and(|te| {
