@@ -284,7 +284,7 @@ impl Made {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
             let name = HeaderName::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
-                headers.try_append(name, value).unwrap();
+                assert_eq!(headers.try_append(name, value), Ok(()));
             }
         }
         let connection = ConnectionFacts {
