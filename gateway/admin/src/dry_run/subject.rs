@@ -285,7 +285,7 @@ impl DryRunRequest {
         let (parts, ()) = request.into_parts();
         let mut head = RequestHead::from(parts);
         if !http2 {
-            // Not a map, which has an order of its own: rules see them as they come.
+            // No map: HTTP/1.1 makes none.
             head.headers = Default::default();
         }
         for (name, value) in &self.headers {

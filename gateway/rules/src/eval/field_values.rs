@@ -128,8 +128,10 @@ impl<'a> Facts<'a> {
                 self.request.query.len()
             }
             Field::AcceptedLanguages => {
-                let headers = self.request.headers.get_all(&ACCEPT_LANGUAGE);
-                headers.map(<[u8]>::len).sum::<usize>() * budget::DECODED_BYTE
+                let headers = self.request.headers;
+                let values = headers.get_all(&ACCEPT_LANGUAGE).map(<[u8]>::len);
+                // They are walked to twice, here and for their parts.
+                values.sum::<usize>() * budget::DECODED_BYTE + 2 * headers.len() * budget::HEADER
             }
             _ => 0,
         });

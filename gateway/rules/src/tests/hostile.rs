@@ -105,6 +105,7 @@ fn headers_that_are_passed_on_the_way_to_one_count() {
         r#"any(http.request.headers["x-none"][*] eq "1")"#,
         r#"http.user_agent eq "1""#,
         r#"any(http.request.cookies["a"][*] eq "1")"#,
+        r#"any(http.request.accepted_languages[*] eq "1")"#,
     ] {
         let more = work(&many, expression).0 - work(&few, expression).0;
         assert!(more >= 89 * budget::HEADER, "{expression}: {more}");

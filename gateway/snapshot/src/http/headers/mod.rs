@@ -193,27 +193,27 @@ fn nominated(headers: &Headers) -> Vec<Box<[u8]>> {
         .flat_map(|value| value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty());
-    let (mut found, mut names) = (Vec::new(), None);
+    let (mut found, mut names) = (Vec::<Box<[u8]>>::new(), None);
     for (number, name) in members.enumerate() {
         // Nearly always it is `close` or `keep-alive` alone, and no memory is asked for. Of many, none
         // costs a walk through all headers.
-        let is_there = if number < NOMINATIONS_WALKED {
+        let is_new = if number < NOMINATIONS_WALKED {
             let mut all = headers.iter();
-            all.any(|(other, _)| other.eq_ignore_ascii_case(name))
+            let is_there = all.any(|(other, _)| other.eq_ignore_ascii_case(name));
+            is_there && !found.iter().any(|other| other.eq_ignore_ascii_case(name))
         } else {
-            let names = names.get_or_insert_with(|| Names::of(headers));
-            names.has(name)
+            let names = names.get_or_insert_with(|| Names::of(headers, &found));
+            names.take(name)
         };
-        if is_there {
+        if is_new {
             found.push(Box::from(name.to_ascii_lowercase()));
         }
     }
     found.sort_unstable();
-    found.dedup();
     found
 }
 
-/// The names of headers, to be looked up many times.
+/// The names of headers that nobody has taken yet.
 struct Names<'h> {
     all: HashSet<&'h [u8]>,
     longest: usize,
@@ -222,8 +222,11 @@ struct Names<'h> {
 }
 
 impl<'h> Names<'h> {
-    fn of(headers: &'h Headers) -> Self {
-        let all: HashSet<_> = headers.iter().map(|(name, _)| name).collect();
+    fn of(headers: &'h Headers, taken: &[Box<[u8]>]) -> Self {
+        let names = headers.iter().map(|(name, _)| name);
+        let all: HashSet<_> = names
+            .filter(|name| !taken.iter().any(|taken| **taken == **name))
+            .collect();
         Self {
             longest: all.iter().map(|name| name.len()).max().unwrap_or_default(),
             all,
@@ -231,13 +234,14 @@ impl<'h> Names<'h> {
         }
     }
 
-    fn has(&mut self, name: &[u8]) -> bool {
+    /// Takes one, if it is there.
+    fn take(&mut self, name: &[u8]) -> bool {
         if name.len() > self.longest {
             return false;
         }
         self.wanted.clear();
         self.wanted.extend(name.iter().map(u8::to_ascii_lowercase));
-        self.all.contains(&*self.wanted)
+        self.all.remove(&*self.wanted)
     }
 }
 
