@@ -8,11 +8,14 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::VIA;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
-use http1::{Asked, BodyLength, Event, Head, Idle, Known, Limits, Next, Piece, Scan, Waiting};
+use http1::{
+    Asked, BodyLength, Event, Head, Headers, Idle, Known, Limits, Next, Piece, Scan, Waiting,
+};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
 
@@ -69,22 +72,28 @@ fn heads(criterion: &mut Criterion) {
     group.bench_function(
         "read, and written again with three more fields",
         |bencher| {
+            let (mut received, mut headers) = (BytesMut::new(), Headers::new());
+            let ours = [
+                (
+                    HeaderName::from_static("x-request-id"),
+                    "0192e4a17b0c7c3fa1b2c3d4e5f60718",
+                ),
+                (HeaderName::from_static("x-forwarded-for"), "192.0.2.1"),
+                (VIA, "1.1 postern"),
+            ];
             bencher.iter(|| {
                 out.clear();
-                let read = Scan::default().request(black_box(REQUEST), &limits, &mut head);
+                received.reserve(REQUEST.len());
+                received.extend_from_slice(black_box(REQUEST));
+                let read = Scan::default().request(&received, &limits, &mut head);
                 let asked = Asked::of(head.method(REQUEST), head.target(REQUEST));
-                let halves = Idle::new().pass_on(
-                    asked,
-                    head.fields(REQUEST),
-                    BodyLength::None,
-                    &mut out,
-                    |field| !field.known.is_hop_by_hop(),
-                    |writer| {
-                        writer.field("x-request-id", b"0192e4a17b0c7c3fa1b2c3d4e5f60718")?;
-                        writer.field("x-forwarded-for", b"192.0.2.1")?;
-                        writer.field("via", b"1.1 postern")
-                    },
-                );
+                headers.take_over(&mut head, received.split());
+                headers.remove_known(Known::is_hop_by_hop);
+                for (name, value) in &ours {
+                    headers.insert(name.clone(), HeaderValue::from_static(value));
+                }
+                let halves = Idle::new().ask(asked, &headers, BodyLength::None, &mut out);
+                headers.clear();
                 (read.is_ok(), halves.is_ok())
             });
         },
@@ -146,7 +155,7 @@ fn answer_headers() -> HeaderMap {
         ("content-type", "application/json"),
     ];
     let pair = |(name, value): (&'static str, &'static str)| {
-        let name = http::HeaderName::from_static(name);
+        let name = HeaderName::from_static(name);
         (name, HeaderValue::from_static(value))
     };
     pairs.into_iter().map(pair).collect()

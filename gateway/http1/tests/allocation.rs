@@ -12,9 +12,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use http::StatusCode;
+use bytes::BytesMut;
+use http::header::{FORWARDED, HeaderValue, VIA};
+use http::{HeaderName, StatusCode};
 use http1::{
-    Asked, BodyLength, Event, Head, Idle, Known, Limits, Next, Piece, Request, Step, Waiting,
+    Asked, BodyLength, Event, Head, Headers, Idle, Known, Limits, Next, Piece, Request, Step,
+    Waiting,
 };
 
 /// Counts what each thread asks for; all tests of this binary run with it.
@@ -67,8 +70,17 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
 struct Worker {
     limits: Limits,
     head: Head,
+    received: BytesMut,
+    headers: Headers,
     to_origin: Vec<u8>,
     to_client: Vec<u8>,
+}
+
+/// A head as it comes: in memory that is used again once nothing of the last one lies in it.
+fn receive(received: &mut BytesMut, head: &[u8]) -> BytesMut {
+    received.reserve(REQUEST.len().max(ANSWER.len()));
+    received.extend_from_slice(head);
+    received.split()
 }
 
 /// One request, from its first byte to the last of its answer.
@@ -76,6 +88,8 @@ fn exchange(worker: &mut Worker, client: Waiting, origin: Idle) -> (Waiting, Idl
     let Worker {
         limits,
         head,
+        received,
+        headers,
         to_origin,
         to_client,
     } = worker;
@@ -92,19 +106,12 @@ fn exchange(worker: &mut Worker, client: Waiting, origin: Idle) -> (Waiting, Idl
         ..
     } = request;
     let asked = Asked::of(head.method(REQUEST), head.target(REQUEST));
-    let (mut upload, mut answer) = origin
-        .pass_on(
-            asked,
-            head.fields(REQUEST),
-            length,
-            to_origin,
-            |field| !field.known.is_hop_by_hop() && !field.is("x-forwarded-for"),
-            |writer| {
-                writer.field("x-forwarded-for", b"192.0.2.1")?;
-                writer.field("via", b"1.1 postern")
-            },
-        )
-        .unwrap();
+    headers.take_over(head, receive(received, &REQUEST[..consumed]));
+    headers.remove_known(Known::is_hop_by_hop);
+    headers.insert(FORWARDED, HeaderValue::from_static("for=192.0.2.1"));
+    headers.insert(VIA, HeaderValue::from_static("1.1 postern"));
+    let (mut upload, mut answer) = origin.ask(asked, headers, length, to_origin).unwrap();
+    headers.clear();
     let mut at = consumed;
     loop {
         let input = &REQUEST[at..];
@@ -128,16 +135,12 @@ fn exchange(worker: &mut Worker, client: Waiting, origin: Idle) -> (Waiting, Idl
         panic!("the answer is whole");
     };
     let status = StatusCode::from_u16(head.status()).unwrap();
-    let mut sending = reply
-        .pass_on(
-            status,
-            head.fields(ANSWER),
-            length,
-            to_client,
-            |field| field.known == Known::Other,
-            |writer| writer.field("x-request-id", b"0192e4a17b0c7c3fa1b2c3d4e5f60718"),
-        )
-        .unwrap();
+    headers.take_over(head, receive(received, &ANSWER[..consumed]));
+    headers.remove_known(Known::is_hop_by_hop);
+    let id = HeaderValue::from_static("0192e4a17b0c7c3fa1b2c3d4e5f60718");
+    headers.insert(HeaderName::from_static("x-request-id"), id);
+    let mut sending = reply.head(status, headers, length, to_client).unwrap();
+    headers.clear();
     let rest = &ANSWER[consumed..];
     let step = answer.receive(rest, limits, head).unwrap();
     let Event::Data(range) = step.event else {

@@ -19,7 +19,7 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::body::{Encoder, Frame, SendError};
 use crate::framing::{BodyLength, Said};
-use crate::head::{Field, Fields, Known, Unwritable, Writer};
+use crate::head::{Fields, Known, Unwritable, Writer};
 use crate::headers::Written;
 
 /// A connection on which nothing is under way. Bytes that come now are nobody's answer: the caller
@@ -101,55 +101,16 @@ impl Idle {
     pub fn ask(
         self,
         asked: Asked<'_>,
-        headers: &impl Written,
+        headers: &dyn Written,
         length: BodyLength,
         out: &mut Vec<u8>,
-    ) -> Result<(Upload, Answer), Unwritable> {
-        self.begin(asked, length, out, |writer, heard| {
-            headers.write(writer, &mut |field| heard.passes(field.known, field.value));
-        })
-    }
-
-    /// Writes a request's head with those fields of a head that are to be kept, and then those that
-    /// `add` writes. Framing is written as by [`Idle::ask`].
-    ///
-    /// # Errors
-    /// As [`Idle::ask`], or what `add` could not write.
-    pub fn pass_on(
-        self,
-        asked: Asked<'_>,
-        fields: Fields<'_>,
-        length: BodyLength,
-        out: &mut Vec<u8>,
-        mut keep: impl FnMut(&Field<'_>) -> bool,
-        add: impl FnOnce(&mut Writer<'_>) -> Result<(), Unwritable>,
-    ) -> Result<(Upload, Answer), Unwritable> {
-        let mut added = Ok(());
-        let start = out.len();
-        let halves = self.begin(asked, length, out, |writer, heard| {
-            writer.copy(fields, |field| {
-                keep(field) && heard.passes(field.known, field.value)
-            });
-            added = add(writer);
-        })?;
-        if let Err(error) = added {
-            out.truncate(start);
-            return Err(error);
-        }
-        Ok(halves)
-    }
-
-    fn begin(
-        self,
-        asked: Asked<'_>,
-        length: BodyLength,
-        out: &mut Vec<u8>,
-        fields: impl FnOnce(&mut Writer<'_>, &mut Heard),
     ) -> Result<(Upload, Answer), Unwritable> {
         let method = asked.method?;
         let mut heard = Heard::default();
         let mut writer = Writer::request_with(out, &method, asked.target)?;
-        fields(&mut writer, &mut heard);
+        headers.write(&mut writer, &mut |field| {
+            heard.passes(field.known, field.value)
+        });
         let length = match length {
             BodyLength::UntilClose => BodyLength::Chunked,
             // These are expected to have a body (RFC 9110 §8.6).

@@ -12,9 +12,12 @@ use crate::body::{BodyError, Decoder, Encoder, Piece};
 use crate::client::{Asked, Event, Idle};
 use crate::framing::BodyLength;
 use crate::head::{Head, Known};
+use crate::headers::Headers;
 use crate::limits::Limits;
 use crate::server::{Next, Request, Waiting};
+use bytes::BytesMut;
 use http::StatusCode;
+use http::header::{HOST, HeaderValue};
 
 /// As a body was read: data, trailers, bytes behind it; or why not.
 type Read = Result<(Vec<u8>, Pairs, usize), BodyError>;
@@ -86,17 +89,14 @@ fn pass_requests(stream: &[u8], limits: &Limits) -> (Vec<Passed>, Vec<u8>) {
             said,
         } = request;
         let (method, target) = (head.method(input).to_vec(), head.target(input).to_vec());
-        let halves = Idle::new().pass_on(
-            Asked::of(&method, &target),
-            head.fields(input),
-            length,
-            &mut out,
-            |field| !field.known.is_hop_by_hop(),
-            |writer| match said.hosts {
-                0 => writer.field("host", b"a"),
-                _ => Ok(()),
-            },
-        );
+        let mut headers = Headers::new();
+        headers.take_over(&mut head, BytesMut::from(&input[..consumed]));
+        headers.remove_known(Known::is_hop_by_hop);
+        if said.hosts == 0 {
+            headers.lead(HOST, HeaderValue::from_static("a"));
+        }
+        let asked = Asked::of(&method, &target);
+        let halves = Idle::new().ask(asked, &headers, length, &mut out);
         let (mut upload, _) = halves.expect("what was read can be written");
         at += consumed;
         let mut body = Vec::new();
@@ -159,14 +159,10 @@ fn pass_answer(stream: &[u8], limits: &Limits) -> Option<(u16, Vec<u8>, Vec<u8>)
             (Event::Answer(length), _) => {
                 status = head.status();
                 let code = StatusCode::from_u16(status).expect("100 to 999");
-                let sent = reply.take()?.pass_on(
-                    code,
-                    head.fields(input),
-                    length,
-                    &mut out,
-                    |field| !matches!(field.known, Known::Upgrade | Known::Te),
-                    |_| Ok(()),
-                );
+                let mut headers = Headers::new();
+                headers.take_over(&mut head, BytesMut::from(&input[..step.consumed]));
+                headers.remove_known(|known| matches!(known, Known::Upgrade | Known::Te));
+                let sent = reply.take()?.head(code, &headers, length, &mut out);
                 sending = Some(sent.expect("what was read can be written"));
             }
             (Event::Data(range), Some(sending)) => {

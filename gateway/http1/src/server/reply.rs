@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use super::{Incoming, Waiting};
 use crate::body::{Encoder, Frame, SendError};
 use crate::framing::{BodyLength, Said};
-use crate::head::{Field, Fields, Known, Unwritable, Writer};
+use crate::head::{Fields, Known, Unwritable, Writer};
 use crate::headers::Written;
 use crate::not_kept::NotKept;
 
@@ -77,7 +77,7 @@ impl Reply {
     pub fn interim(
         &mut self,
         status: StatusCode,
-        headers: &impl Written,
+        headers: &dyn Written,
         out: &mut Vec<u8>,
     ) -> Result<bool, Unwritable> {
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -104,59 +104,19 @@ impl Reply {
     /// # Errors
     /// [`Unwritable::Status`]: 1xx, or 2xx to CONNECT, see [`Reply::switch`].
     pub fn head(
-        self,
-        status: StatusCode,
-        headers: &impl Written,
-        length: BodyLength,
-        out: &mut Vec<u8>,
-    ) -> Result<Sending, Unwritable> {
-        let length_said = headers.known(Known::ContentLength);
-        let length_said = length_said.filter(|value| is_number(value));
-        self.begin(status, length, length_said, out, |writer| {
-            headers.write(writer, &mut |field| is_callers(field.known));
-            Ok(())
-        })
-    }
-
-    /// Writes the answer's head with those fields of a head that are to be kept, and then those that
-    /// `add` writes; else as [`Reply::head`].
-    ///
-    /// # Errors
-    /// As [`Reply::head`], or what `add` could not write. Nothing was written then.
-    pub fn pass_on(
-        self,
-        status: StatusCode,
-        fields: Fields<'_>,
-        length: BodyLength,
-        out: &mut Vec<u8>,
-        mut keep: impl FnMut(&Field<'_>) -> bool,
-        add: impl FnOnce(&mut Writer<'_>) -> Result<(), Unwritable>,
-    ) -> Result<Sending, Unwritable> {
-        let length_said = fields.known(Known::ContentLength).next();
-        let length_said = length_said.filter(|value| is_number(value));
-        self.begin(status, length, length_said, out, |writer| {
-            writer.copy(fields, |field| is_callers(field.known) && keep(field));
-            add(writer)
-        })
-    }
-
-    fn begin(
         mut self,
         status: StatusCode,
+        headers: &dyn Written,
         length: BodyLength,
-        length_said: Option<&[u8]>,
         out: &mut Vec<u8>,
-        fields: impl FnOnce(&mut Writer<'_>) -> Result<(), Unwritable>,
     ) -> Result<Sending, Unwritable> {
         if status.is_informational() || self.switches(status) {
             return Err(Unwritable::Status);
         }
-        let start = out.len();
         let mut writer = Writer::response(out, status);
-        if let Err(error) = fields(&mut writer) {
-            out.truncate(start);
-            return Err(error);
-        }
+        headers.write(&mut writer, &mut |field| is_callers(field.known));
+        let length_said = headers.known(Known::ContentLength);
+        let length_said = length_said.filter(|value| is_number(value));
         let is_head = self.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
         let length = match length {
             _ if status == StatusCode::NO_CONTENT => BodyLength::None,
@@ -210,7 +170,7 @@ impl Reply {
     pub fn switch(
         self,
         status: StatusCode,
-        headers: &impl Written,
+        headers: &dyn Written,
         incoming: &Incoming,
         out: &mut Vec<u8>,
     ) -> Result<(), Unwritable> {

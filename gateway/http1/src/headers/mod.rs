@@ -593,3 +593,6 @@ impl fmt::Debug for Headers {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
