@@ -4,21 +4,11 @@
 //! Owns the lists. What is removed and set, and when, is `headers`.
 
 use http::header::HeaderName;
+use http1::Known;
 
 /// Whether a header belongs to one connection only.
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    Known::of(name.as_str().as_bytes()).is_hop_by_hop()
 }
 
 /// Whether a header, were it let through, could pass for what a gateway says of a certificate.
