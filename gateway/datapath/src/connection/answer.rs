@@ -20,7 +20,7 @@ use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::Asking;
 use crate::http::incoming::Incoming;
 use crate::http::response::Response;
-use crate::http::spare_heads::{self, RequestHead};
+use crate::http::spare_heads;
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
 use crate::shares::Beyond;
@@ -29,7 +29,7 @@ use rules::{ConnectionState, Decision, Overworked, Permit, RoundTrip, decide_on}
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::{HeadError, is_within};
-use snapshot::http::request_head;
+use snapshot::http::request_head::RequestHead;
 use snapshot::phases::{Change, Limited, PhaseInput, Redirected, Routed};
 use vocabulary::request_error::RequestError;
 use vocabulary::settings::OriginProtocol;
@@ -73,7 +73,7 @@ impl From<checks::Refusal> for Refused {
 /// Answers one request. Its exchange is put into `spare`.
 pub(super) async fn answer(
     connection: Rc<Connection>,
-    (parts, incoming): (RequestHead, Incoming),
+    (parts, incoming): (Box<RequestHead>, Incoming),
     spare: &mut Spare<Exchange>,
 ) -> Response<ResponseBody> {
     let (method, version) = (parts.method.clone(), parts.version);
@@ -167,7 +167,7 @@ pub(super) async fn answer(
 }
 
 /// How much of a request's body is to come.
-fn rest_of(parts: &request_head::RequestHead, incoming: &Incoming) -> Rest {
+fn rest_of(parts: &RequestHead, incoming: &Incoming) -> Rest {
     if incoming.is_over() {
         return Rest::Over;
     }
@@ -188,7 +188,7 @@ fn rest_of(parts: &request_head::RequestHead, incoming: &Incoming) -> Rest {
 async fn respond(
     connection: &Rc<Connection>,
     exchange: &Rc<Exchange>,
-    mut parts: RequestHead,
+    mut parts: Box<RequestHead>,
     body: RequestBody,
 ) -> Result<Response<ResponseBody>, Refused> {
     let (standing, head) = admit(connection, exchange, &parts)?;
@@ -332,7 +332,7 @@ fn beyond_share(exchange: &Exchange, beyond: Beyond) -> Refused {
 fn admit<'p>(
     connection: &Rc<Connection>,
     exchange: &Exchange,
-    parts: &'p request_head::RequestHead,
+    parts: &'p RequestHead,
 ) -> Result<(Rc<Standing>, checks::Head<'p, Arc<Host>>), Refused> {
     // A request that gets no further is recorded with its path as it came.
     let note_raw = || exchange.notes.borrow_mut().target = parts.uri.path_and_query().cloned();
@@ -445,7 +445,7 @@ fn evaluate_request<'h>(
     exchange: &Exchange,
     standing: &Standing,
     host: &'h Host,
-    parts: &request_head::RequestHead,
+    parts: &RequestHead,
     (known_as, path): (&str, &str),
 ) -> Result<Permitted<'h>, NotPermitted> {
     let started = clock::now();

@@ -28,11 +28,12 @@ use crate::http::body::ResponseBody;
 use crate::http::client_wire::{ClientWire, Heard, Presence};
 use crate::http::date;
 use crate::http::incoming::Incoming;
-use crate::http::spare_heads::{self, RequestHead};
+use crate::http::spare_heads;
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
 use crate::io::TlsStream;
 use crate::limits::{REMAINDER_BYTES_MAX, REMAINDER_TIMEOUT};
+use snapshot::http::request_head::RequestHead;
 use vocabulary::request_error::RequestError;
 
 /// How a stretch of serving ended.
@@ -218,7 +219,7 @@ async fn next_request(
     connection: &Connection,
     wire: &Rc<ClientWire>,
     waiting: Waiting,
-) -> Result<(RequestHead, Incoming), Stop> {
+) -> Result<(Box<RequestHead>, Incoming), Stop> {
     let mut waiting = Some(waiting);
     let heard = std::future::poll_fn(|cx| {
         // The end of the last answer goes out meanwhile.
@@ -256,7 +257,7 @@ async fn next_request(
 async fn serve_request(
     connection: &Rc<Connection>,
     wire: &Rc<ClientWire>,
-    request: (RequestHead, Incoming),
+    request: (Box<RequestHead>, Incoming),
     spare: &mut Spare<Exchange>,
 ) -> Result<After, Stop> {
     let response = {

@@ -27,7 +27,7 @@ use crate::clock;
 use crate::http::body::ResponseBody;
 use crate::http::incoming::Incoming;
 use crate::http::response::{Response, ResponseHead};
-use crate::http::spare_heads::{self, RequestHead};
+use crate::http::spare_heads;
 use crate::http::stream_end::{Meter, StreamEnd};
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
@@ -37,6 +37,7 @@ use crate::limits::{
     H2_POLLS_IN_A_ROW, H2_SEND_BUFFER, H2_STREAMS_KEPT, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM,
 };
 use config::Tunables;
+use snapshot::http::request_head::RequestHead;
 use vocabulary::request_error::RequestError;
 
 /// Serves HTTP/2.
@@ -303,7 +304,7 @@ type Spares = RefCell<Vec<Spare<Exchange>>>;
 async fn serve_stream(
     connection: Rc<Connection>,
     spares: Rc<Spares>,
-    request: (RequestHead, RecvStream),
+    request: (Box<RequestHead>, RecvStream),
     reply: SendResponse<Bytes>,
 ) {
     let mut spare = spares.borrow_mut().pop().unwrap_or_default();
@@ -317,7 +318,7 @@ async fn serve_stream(
 
 async fn answer_stream(
     connection: Rc<Connection>,
-    (head, stream): (RequestHead, RecvStream),
+    (head, stream): (Box<RequestHead>, RecvStream),
     mut reply: SendResponse<Bytes>,
     spare: &mut Spare<Exchange>,
 ) {

@@ -26,13 +26,14 @@ use tokio::io::AsyncWrite as _;
 use super::connect::AnswerError;
 use super::incoming::Interims;
 use super::outbox::Outbox;
-use super::spare_heads::{self, RequestHead};
+use super::spare_heads;
 use super::upstream::HeadBounds;
 use crate::io::TlsStream;
 use crate::limits::{
     ANSWER_GATHERED_MAX, CLIENT_READ_FIRST, CLIENT_READ_MAX, CLIENT_READ_MIN, COPIED_BYTES_MAX,
 };
 use snapshot::http::path::encode_target;
+use snapshot::http::request_head::RequestHead;
 
 /// A connection, while requests come on it.
 pub struct ClientWire(RefCell<Wire>);
@@ -66,7 +67,7 @@ struct Wire {
 )]
 pub enum Heard {
     /// A request.
-    Request(RequestHead, Http1Body),
+    Request(Box<RequestHead>, Http1Body),
     /// What cannot be a request. Why, and as much of it as came.
     Refused(ServerError, Bytes),
     /// The client has closed the connection.
@@ -338,7 +339,7 @@ impl Wire {
     fn next_request(
         &mut self,
         waiting: Waiting,
-    ) -> Result<Result<(RequestHead, u64), Waiting>, ServerError> {
+    ) -> Result<Result<(Box<RequestHead>, u64), Waiting>, ServerError> {
         let request = match waiting.receive(&self.received, &self.limits, &mut self.head) {
             Ok(Next::More(again)) => return Ok(Err(again)),
             Ok(Next::Request(request)) => request,
@@ -372,7 +373,7 @@ impl Wire {
     }
 
     /// The head that was read, of so many bytes. If it is refused after all, it is not consumed.
-    fn parts(&mut self, consumed: usize) -> Result<RequestHead, HeadError> {
+    fn parts(&mut self, consumed: usize) -> Result<Box<RequestHead>, HeadError> {
         let mut parts = spare_heads::take_head();
         parts.method = self.head.http_method(&self.received)?;
         parts.version = self.head.version();

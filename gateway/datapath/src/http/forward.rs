@@ -24,7 +24,7 @@ use super::multiplexed::Stream;
 use super::outgoing;
 use super::repeat::{Fate, is_idempotent};
 use super::response::{Response, ResponseHead};
-use super::spare_heads::{self, RequestHead};
+use super::spare_heads;
 use super::upstream::{Lease, Pool, Sender};
 use super::wait::send_rest;
 use crate::clock;
@@ -32,7 +32,7 @@ use crate::limits::{CONNECT_TRY_MIN, LATE_MAX, REFUSED_PAUSES, UNPROCESSED_MAX};
 use config::Tunables;
 use rules::Permit;
 use snapshot::http::origin::Origin;
-use snapshot::http::request_head;
+use snapshot::http::request_head::RequestHead;
 use snapshot::origins::Times;
 
 /// How long an origin may take.
@@ -112,7 +112,7 @@ impl TimeLeft {
 /// A request on its way to an origin.
 pub struct Asking {
     /// As the origin gets it.
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// As it comes from the client.
     pub body: RequestBody,
 }
@@ -491,7 +491,7 @@ async fn send_beside_others(
 /// beside the answer: who takes that may stop taking it. An error says whether anything was sent.
 async fn ask(
     stream: &Rc<Stream>,
-    head: &request_head::RequestHead,
+    head: &RequestHead,
     body: RequestBody,
     patience: Duration,
 ) -> Result<Response<ResponseBody>, (h2::Error, bool)> {
@@ -556,7 +556,7 @@ pub(super) fn scheme_of(origin: &Origin) -> Scheme {
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
-pub(super) fn absolute(head: &mut request_head::RequestHead, scheme: Scheme) {
+pub(super) fn absolute(head: &mut RequestHead, scheme: Scheme) {
     let host = head.headers.get(header::HOST);
     let authority = host.and_then(|host| Authority::try_from(host).ok());
     head.headers.remove(header::HOST);
@@ -571,7 +571,7 @@ pub(super) fn absolute(head: &mut request_head::RequestHead, scheme: Scheme) {
 }
 
 /// What was on its way over HTTP/2 and goes out over HTTP/1.1, to an address that speaks that.
-fn relative(parts: &mut request_head::RequestHead) {
+fn relative(parts: &mut RequestHead) {
     let Some(authority) = parts.uri.authority() else {
         return;
     };
@@ -591,7 +591,7 @@ mod tests {
     fn what_was_on_its_way_over_http2_is_whole_over_http1() {
         let request = http::Request::put("/a?b").header(header::HOST, "api.test:8443");
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let mut parts = request_head::RequestHead::from(parts);
+        let mut parts = RequestHead::from(parts);
         parts.version = Version::HTTP_2;
         absolute(&mut parts, Scheme::HTTPS);
         assert_eq!(parts.uri, "https://api.test:8443/a?b");
@@ -601,7 +601,7 @@ mod tests {
         assert_eq!(parts.headers.get_text(header::HOST), Some("api.test:8443"));
         assert_eq!(parts.version, Version::HTTP_11);
         // What never was stays as it is.
-        let said = |head: &request_head::RequestHead| {
+        let said = |head: &RequestHead| {
             let host = head.headers.get_text(header::HOST).map(str::to_owned);
             (head.uri.clone(), head.version, head.headers.len(), host)
         };

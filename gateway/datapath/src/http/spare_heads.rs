@@ -8,14 +8,12 @@ use http::{HeaderMap, Request, request};
 use http1::{Head, HeadError, Headers, Names};
 
 use crate::limits::{SPARE_HEADER_FIELDS_MAX, SPARE_HEADERS_MAX, SPARE_HEADS_MAX};
-use snapshot::http::request_head;
-
-/// The head of a request. It goes through many hands, in each of which it would be copied.
-pub type RequestHead = Box<request_head::RequestHead>;
+use snapshot::http::request_head::RequestHead;
 
 thread_local! {
     static NAMES: RefCell<Names> = RefCell::default();
-    static HEADS: RefCell<Vec<RequestHead>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "they are handed out in their boxes")]
+    static HEADS: RefCell<Vec<Box<RequestHead>>> = const { RefCell::new(Vec::new()) };
     static HEADERS: RefCell<Vec<Headers>> = const { RefCell::new(Vec::new()) };
     static MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
@@ -46,13 +44,13 @@ pub fn map_of_head(head: &Head, input: &Bytes) -> Result<Headers, HeadError> {
 
 /// A head that says nothing; the last one that was given back, if there is one.
 #[must_use]
-pub fn take_head() -> RequestHead {
+pub fn take_head() -> Box<RequestHead> {
     HEADS.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
 /// A head that somebody else has read.
 #[must_use]
-pub fn head_of(parts: request::Parts) -> RequestHead {
+pub fn head_of(parts: request::Parts) -> Box<RequestHead> {
     let mut head = take_head();
     let before = std::mem::replace(&mut *head, parts.into());
     give_back(before.headers);
@@ -60,7 +58,7 @@ pub fn head_of(parts: request::Parts) -> RequestHead {
 }
 
 /// Forgets what a head says and keeps its memory.
-pub fn give_head_back(mut head: RequestHead) {
+pub fn give_head_back(mut head: Box<RequestHead>) {
     if head.headers.capacity() > SPARE_HEADER_FIELDS_MAX {
         return;
     }
@@ -121,7 +119,7 @@ fn to_map(headers: &Headers) -> Result<HeaderMap, HeadError> {
 ///
 /// # Errors
 /// Its headers are too many for a map.
-pub fn to_request(head: &request_head::RequestHead) -> Result<Request<()>, HeadError> {
+pub fn to_request(head: &RequestHead) -> Result<Request<()>, HeadError> {
     let mut request = Request::new(());
     *request.headers_mut() = to_map(&head.headers)?;
     *request.method_mut() = head.method.clone();

@@ -6,7 +6,7 @@
 use http::{Extensions, Method, Uri, Version, request};
 use http1::Headers;
 
-/// A request without its body.
+/// A request without its body. It goes through many hands, in each of which it would be copied: they have it in a box.
 #[derive(Debug, Clone, Default)]
 pub struct RequestHead {
     /// The method.
@@ -29,6 +29,7 @@ impl RequestHead {
         // What it was read from is not kept for it, nor a method that may be as long as a head.
         self.uri = Uri::default();
         self.method = Method::GET;
+        self.version = Version::default();
     }
 }
 
