@@ -255,14 +255,13 @@ impl Client {
         }
         let stream = match within("a TCP connection", socket.connect(self.address)).await {
             Ok(stream) => stream,
-            // Nobody listens, as while a process is started again.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                return Err(Refused {
-                    why: "nobody listens".into(),
-                    local: self.address,
-                });
-            }
-            Err(error) => panic!("{error}"),
+            Err(error) => match no_connection(error.kind()) {
+                Some(why) => {
+                    let (why, local) = (why.into(), self.address);
+                    return Err(Refused { why, local });
+                }
+                None => panic!("{error}"),
+            },
         };
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().unwrap();
@@ -665,6 +664,16 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// What became of an attempt to connect to a process that ends or begins meanwhile: before it listens, or when it
+/// ended with the connection in its queue. `None` for what no test brings about.
+fn no_connection(kind: std::io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        std::io::ErrorKind::ConnectionRefused => Some("nobody listens"),
+        std::io::ErrorKind::ConnectionReset => Some("closed"),
+        _ => None,
+    }
 }
 
 /// The name of the alert in BoringSSL's words, or the words.
