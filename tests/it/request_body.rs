@@ -5,7 +5,8 @@ use bytes::Bytes;
 use http::{Method, Request};
 use hyper::body::Frame;
 use serde_json::json;
-use tests::client::{Answer, Refused, body, fed};
+use tests::client::{Answer, body, fed};
+use tests::refused::Refused;
 use tests::{Client, Origin, Setup};
 
 const HOST: &str = "api.example.test";

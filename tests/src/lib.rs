@@ -25,13 +25,15 @@ pub mod ocsp;
 pub mod origin;
 pub use fixtures::pki;
 pub mod raw;
+pub mod refused;
 pub mod server;
 pub mod tool;
 pub mod wait;
 pub mod wire;
 
-pub use client::{Answer, Client, Refused};
+pub use client::{Answer, Client};
 pub use gateway::{Gateway, Setup};
 pub use network::Network;
 pub use origin::Origin;
 pub use pki::{Authority, Identity};
+pub use refused::Refused;
