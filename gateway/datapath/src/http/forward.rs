@@ -576,7 +576,7 @@ fn relative(parts: &mut RequestHead) {
         return;
     };
     if let Ok(host) = header::HeaderValue::from_str(authority.as_str()) {
-        parts.headers.insert(header::HOST, host);
+        parts.headers.lead(header::HOST, host);
     }
     let target = parts.uri.path_and_query().cloned();
     parts.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));

@@ -196,5 +196,6 @@ mod tests {
         assert_eq!(std::ptr::from_ref(&*again), place);
         assert_eq!((again.headers.len(), again.uri.path()), (0, "/"));
         assert!(again.extensions.is_empty() && again.method == Method::GET);
+        assert_eq!(again.version, http::Version::default());
     }
 }

@@ -284,7 +284,7 @@ impl Headers {
     }
 
     /// Says a header once, and before all others: `Host`, which recipients would have there (RFC 9110
-    /// §7.2). One that says just that already stays where it is.
+    /// §7.2). One that says just that already stays where it is; a map has no first place.
     pub fn lead(&mut self, name: HeaderName, value: HeaderValue) {
         match &mut self.0 {
             Kept::Map(map) => {

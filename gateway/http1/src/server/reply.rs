@@ -97,7 +97,8 @@ impl Reply {
 
     /// Writes the answer's head with these headers. `Content-Length`, `Transfer-Encoding` and
     /// `Connection` are written as `length` and the connection say, and never taken from them,
-    /// but for the length of an answer that has no body here, and would have had one (HEAD, 304).
+    /// but for the length of an answer that has no body here, and would have had one (HEAD, 304; never 204, RFC
+    /// 9110 §8.6).
     /// A body of unknown length is sent in chunks, or to a client of HTTP/1.0 until the connection
     /// closes.
     ///
@@ -116,7 +117,8 @@ impl Reply {
         let mut writer = Writer::response(out, status);
         headers.write(&mut writer, &mut |field| is_callers(field.known));
         let length_said = headers.known(Known::ContentLength);
-        let length_said = length_said.filter(|value| is_number(value));
+        let length_said =
+            length_said.filter(|value| is_number(value) && status != StatusCode::NO_CONTENT);
         let is_head = self.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
         let length = match length {
             _ if status == StatusCode::NO_CONTENT => BodyLength::None,

@@ -175,6 +175,7 @@ fn an_answer_says_what_becomes_of_the_connection() {
         (&new("HEAD"), 200, chunked, "", ""),
         (&new("GET"), 304, nothing, "content-length: 7\r\n", ""),
         (&new("GET"), 204, exactly, "", ""),
+        (&new("HEAD"), 204, nothing, "", ""),
         (&new("GET"), 204, chunked, "", ""),
         (
             "GET / HTTP/1.0\r\n\r\n",

@@ -1,7 +1,8 @@
-//! Names of headers: which belong to one connection, which are the edge's or ours, and which pass
-//! for such a one at some origin.
+//! Names of headers: which are the edge's or ours, and which pass for such a one, or for one that belongs to a
+//! connection, at some origin.
 //!
-//! Owns the lists. What is removed and set, and when, is `headers`.
+//! Owns the lists, but for that of what belongs to one connection, which is [`Known`]'s. What is removed and set, and
+//! when, is `headers`.
 
 use http::header::HeaderName;
 use http1::Known;

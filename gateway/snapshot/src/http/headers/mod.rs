@@ -154,11 +154,11 @@ fn check_codings(headers: &Headers, version: Version) -> Result<(), HeadError> {
 }
 
 /// Removes what belongs to one connection only (RFC 9110 §7.6.1), as `Connection` and the
-/// standard say. `te: trailers` survives: gRPC origins insist on it.
-pub fn remove_hop_by_hop(headers: &mut Headers) {
+/// standard say. Answers whether `TE` said `trailers`.
+pub fn remove_hop_by_hop(headers: &mut Headers) -> bool {
     // Most messages have none: one look costs less than asking for each.
     if !headers.any_known(Known::is_hop_by_hop) {
-        return;
+        return false;
     }
     // It was framed by chunks; what else says a length is wrong (RFC 9112 §6.3).
     if headers.contains_key(TRANSFER_ENCODING) {
@@ -181,9 +181,7 @@ pub fn remove_hop_by_hop(headers: &mut Headers) {
             .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
     });
     headers.remove_known(Known::is_hop_by_hop);
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
+    trailers
 }
 
 /// The headers that are there and that `Connection` takes for its own, sorted: names in lower case.
@@ -264,7 +262,10 @@ pub fn remove_like(headers: &mut Headers, name: &HeaderName) {
 
 /// Makes a client's headers the origin's: removes, then sets.
 pub fn for_origin(headers: &mut Headers, told: &OriginMetadata<'_>, via: &'static str) {
-    remove_hop_by_hop(headers);
+    if remove_hop_by_hop(headers) {
+        // gRPC origins insist on it. Only requests say it (RFC 9113 §8.2.2).
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     remove_claims(headers);
     // `100-continue` was answered already, or will be when the body is wanted.
     headers.remove(EXPECT);
@@ -285,24 +286,41 @@ pub fn for_origin(headers: &mut Headers, told: &OriginMetadata<'_>, via: &'stati
     }
 }
 
+/// Every length that a head says: one line may say several (RFC 9110 §8.6).
+fn lengths(headers: &Headers) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(&CONTENT_LENGTH)
+        .flat_map(|line| line.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
 /// Whether an origin's answer says one length, or none. Of several, each client would believe
 /// another one.
 #[must_use]
 pub fn says_one_length(headers: &Headers) -> bool {
-    let mut lengths = headers.get_all(&CONTENT_LENGTH);
+    let mut lengths = lengths(headers);
     let Some(first) = lengths.next() else {
         return true;
     };
     lengths.all(|length| length == first)
 }
 
-/// Removes from an origin's answer what belongs to its connection.
-pub fn for_client(headers: &mut Headers, request_id: &HeaderValue) {
+/// The length, when it is said more than once: that says nothing new ([`says_one_length`]).
+fn said_again(headers: &Headers) -> Option<HeaderValue> {
+    let mut lengths = lengths(headers);
+    let length = lengths.next()?;
+    lengths.next()?;
+    HeaderValue::from_bytes(length).ok()
+}
+
+/// Makes an origin's answer of this status the client's: without what belongs to the origin's connection, and with
+/// its length said once, or not at all where there may be none (RFC 9110 §8.6).
+pub fn for_client(headers: &mut Headers, status: StatusCode, request_id: &HeaderValue) {
     remove_hop_by_hop(headers);
-    // One that is said again says nothing new ([`says_one_length`]).
-    if headers.is_repeated(&CONTENT_LENGTH)
-        && let Some(length) = headers.value(CONTENT_LENGTH)
-    {
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if let Some(length) = said_again(headers) {
         headers.insert(CONTENT_LENGTH, length);
     }
     headers.insert(X_REQUEST_ID, request_id.clone());
