@@ -2,21 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use boring::ssl::{SslConnector, SslMethod, SslVersion};
 use boring::x509::X509;
+use fixtures::new_loopback;
 use tests::pki::{Authority, Identity};
 use tests::{Gateway, Setup};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn free_address() -> SocketAddr {
-    // Free when it was looked for; the gateway says so if another process was faster.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap()
-}
 
 fn write(gateway: &Gateway, identity: &Identity) {
     fs::write(gateway.file("admin.pem"), identity.chain_pem()).unwrap();
@@ -25,7 +20,7 @@ fn write(gateway: &Gateway, identity: &Identity) {
 
 /// A gateway whose admin API has this certificate, and its address.
 fn start(identity: &Identity) -> (Gateway, SocketAddr) {
-    let address = free_address();
+    let address = new_loopback();
     let mut gateway = Setup::new().start();
     write(&gateway, identity);
     gateway.stop();

@@ -2,10 +2,10 @@
 //! in accordingly.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use fixtures::new_loopback;
 use serde_json::{Value, json};
 use tests::crl::{self, CrlSpec};
 use tests::gateway::ZONE;
@@ -35,10 +35,7 @@ fn start(origin: &Origin) -> (Gateway, String) {
 }
 
 fn start_with(setup: Setup) -> (Gateway, String) {
-    // Free when it was looked for; the gateway says so if another process was faster.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = free.local_addr().unwrap().to_string();
-    drop(free);
+    let admin = new_loopback().to_string();
     let gateway = setup.set("admin.listen", &admin).start();
     (gateway, admin)
 }

@@ -1,11 +1,12 @@
 //! `gateway/docs/fleet-guide.md`: runs every command as a reader would paste it, and compares what is printed, while
 //! a client asks the first gateway all the time.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fixtures::new_loopback;
 use tests::admin::Admin;
 use tests::gateway::{new_address, new_directory};
 use tests::tool::{self, has};
@@ -20,12 +21,8 @@ struct Places(Vec<(String, SocketAddr)>);
 
 impl Places {
     fn new() -> Self {
-        let free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap()
-        };
         let gateways = [8443, 8444, 8445].map(|port| (format!("127.0.0.1:{port}"), new_address()));
-        let others = [2379, 2380, 9000].map(|port| (format!("127.0.0.1:{port}"), free()));
+        let others = [2379, 2380, 9000].map(|port| (format!("127.0.0.1:{port}"), new_loopback()));
         Self(gateways.into_iter().chain(others).collect())
     }
 

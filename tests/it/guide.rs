@@ -1,10 +1,11 @@
 //! `gateway/docs/guide.md`: runs every command as a reader would paste it, and compares what is
 //! printed.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use fixtures::new_loopback;
 use tests::gateway::{new_address, new_directory};
 use tests::tool::{self, has};
 use tests::wait::until;
@@ -139,10 +140,7 @@ fn every_command_of_the_guide_works() {
     }
     let home = new_directory();
     let gateway = new_address();
-    let origin = {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap()
-    };
+    let origin = new_loopback();
     let mut running = Vec::new();
     let mut last = (String::new(), String::new());
     let mut commands = 0;

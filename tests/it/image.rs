@@ -6,12 +6,12 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fixtures::new_port;
 use tests::Origin;
 use tests::gateway::new_directory;
 use tests::tool::{self, Outcome};
 use tests::wait::until;
 
-use crate::ocsp::free_port;
 use crate::package;
 
 /// What the image's own file calls `postern`, by number.
@@ -133,7 +133,7 @@ fn the_image_runs_without_root_under_its_own_list_of_system_calls() {
     let image = image(&podman, &base);
 
     let origin = Origin::echo();
-    let port = free_port();
+    let port = new_port();
     let data = podman.store.join("data");
     fs::create_dir(&data).unwrap();
     chown(&data, Some(USER), Some(USER)).unwrap();

@@ -3,6 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 
+use fixtures::new_port;
 use serde_json::{Value, json};
 use tests::ocsp::{OcspSpec, Status};
 use tests::pki::{DAY, Spec};
@@ -23,12 +24,6 @@ impl World {
 pub(crate) struct OpenSsl {
     child: Child,
     pub(crate) url: String,
-}
-
-/// A port that nothing has. The next one to bind it gets it.
-pub(crate) fn free_port() -> u16 {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probe.local_addr().unwrap().port()
 }
 
 impl OpenSsl {
@@ -91,7 +86,7 @@ async fn openssl_is_asked() {
         good.serial(),
         bad.serial()
     );
-    let responder = OpenSsl::start(&world.gateway, &world.authority, &index, free_port());
+    let responder = OpenSsl::start(&world.gateway, &world.authority, &index, new_port());
     assert_eq!(world.outcome(&bad).await, "200", "nobody asks");
     for nonce in ["false", "true"] {
         let set = world.gateway.cli(&[

@@ -1,8 +1,8 @@
 //! The OpenAPI document of the admin API, checked by a validator that others have written.
 
-use std::net::TcpListener;
 use std::process::Command;
 
+use fixtures::new_loopback;
 use tests::Setup;
 use tests::tool::{python, run};
 
@@ -13,10 +13,7 @@ async fn the_document_is_valid_and_true() {
     let Some(python) = python("openapi_spec_validator", "openapi-spec-validator") else {
         return;
     };
-    // Free when it was looked for; the gateway says so if another process was faster.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = new_loopback();
     let gateway = Setup::new()
         .set("admin.listen", &address.to_string())
         .start();

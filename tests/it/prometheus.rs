@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fixtures::new_loopback;
 use serde_json::{Value, json};
 use tests::crl::CrlSpec;
 use tests::gateway::{ZONE, new_directory};
@@ -18,8 +19,6 @@ use tests::server::{CaServer, Manner};
 use tests::tool::{self, has, run};
 use tests::wait::{self, PATIENCE};
 use tests::{Authority, Client, Gateway, Identity, Origin, Setup};
-
-use crate::ocsp::free_port;
 
 /// Asks for client certificates.
 const HOST: &str = "api.example.test";
@@ -92,7 +91,7 @@ impl Prometheus {
         });
         // Whatever is JSON is YAML.
         let config = file("prometheus.yml", &config.to_string());
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let address = new_loopback();
         let log = fs::File::create(directory.join("log")).unwrap();
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
@@ -206,7 +205,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (origin, first, spare) = (Origin::echo(), Origin::echo(), Origin::echo());
-        let admin = format!("127.0.0.1:{}", free_port());
+        let admin = new_loopback().to_string();
         let gateway = Setup::new()
             // In no fleet yet, and nobody is asked: its metrics are there.
             .set("fleet.name", "prod")
@@ -224,7 +223,7 @@ impl World {
                     "limits": { "requests": 100, "connections": 50 },
                 }),
             )
-            .host(DOWN, "off", &format!("http://127.0.0.1:{}", free_port()))
+            .host(DOWN, "off", &format!("http://{}", new_loopback()))
             .block(r#"http.request.uri.path eq "/no""#)
             .start();
         let partners = Authority::root("Partners");

@@ -1,9 +1,9 @@
 //! Cloudflare's published SDKs for Python and Node, unmodified, with another base URL and a token.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
+use fixtures::new_loopback;
 use tests::tool::{python, run};
 use tests::{Gateway, Setup, pki};
 
@@ -28,10 +28,7 @@ fn node() -> Option<PathBuf> {
 
 /// A gateway with an API over TCP, what the scripts read beside it, and their base URL and token.
 fn started() -> (Gateway, String, String) {
-    // Free when it was looked for; the gateway says so if another process was faster.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = new_loopback();
     let gateway = Setup::new()
         .set("admin.listen", &address.to_string())
         .start();

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use boring::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
+use fixtures::new_port;
 use serde_json::{Value, json};
 use tests::gateway::ZONE;
 use tests::ocsp::{OcspSpec, Status};
@@ -13,7 +14,7 @@ use tests::server::{CaServer, Manner};
 use tests::tool::{has, run};
 use tests::{Authority, Gateway, Identity, Origin, Setup, wait};
 
-use crate::ocsp::{OpenSsl, free_port};
+use crate::ocsp::OpenSsl;
 
 const HOST: &str = "api.example.test";
 
@@ -121,7 +122,7 @@ fn openssls_client_is_given_the_answer_of_openssls_responder() {
         return;
     }
     let world = World::new();
-    let port = free_port();
+    let port = new_port();
     let identity = world.issue(&format!("http://127.0.0.1:{port}/"));
     let index = format!(
         "V\t391231235959Z\t\t{}\tunknown\t/CN=api\n",

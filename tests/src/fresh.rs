@@ -1,7 +1,7 @@
 //! What each gateway of a test has for itself: a directory, an address, a configuration.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -30,24 +30,6 @@ pub fn new_address() -> SocketAddr {
         u8::try_from(count % 254).unwrap() + 1,
     );
     SocketAddr::new(IpAddr::V4(ip), 8443 + count / 254)
-}
-
-/// A port that nothing has at any address, and no other test: below those that the kernel gives away.
-///
-/// # Panics
-/// There is none.
-#[must_use]
-pub fn new_port() -> u16 {
-    static COUNT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 20_000).unwrap();
-    let free = |port: &u16| {
-        let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        any.iter().all(|ip| TcpListener::bind((*ip, *port)).is_ok())
-    };
-    std::iter::repeat_with(|| 10_000 + (first + COUNT.fetch_add(1, Ordering::Relaxed)) % 20_000)
-        .take(20_000)
-        .find(free)
-        .expect("a free port")
 }
 
 pub(crate) fn write_config(directory: &Path, listen: &[SocketAddr], settings: &[(String, String)]) {

@@ -20,7 +20,7 @@ use snapshot::Published;
 use crate::admin::Admin;
 use crate::client::Client;
 use crate::fresh::write_config;
-pub use crate::fresh::{new_address, new_directory, new_port};
+pub use crate::fresh::{new_address, new_directory};
 use crate::memory_store::MemoryStore;
 use crate::pki::{self, Authority, Identity};
 use crate::tool::{self, Outcome};
