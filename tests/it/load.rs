@@ -174,7 +174,9 @@ impl Load {
 
     pub(super) async fn end(mut self) -> [usize; COUNT] {
         self.stop.store(true, Ordering::SeqCst);
-        while self.clients.join_next().await.is_some() {}
+        while let Some(ended) = self.clients.join_next().await {
+            ended.expect("a client that looks for failures");
+        }
         if let Some(mut calls) = self.calls.take() {
             aside(|| {
                 drop(calls.client.stdin.take());
