@@ -293,19 +293,25 @@ impl World {
             assert!(reply.status < 300, "{kind} {call} {number}: {reply:?}");
             true
         });
-        // Killed while it answered is killed all the same.
-        let killed = !acknowledged || {
+        if acknowledged {
+            // A moment in which it may be killed all the same, and none afterwards.
             std::thread::sleep(std::time::Duration::from_millis(20));
-            self.gateway.has_ended()
-        };
-        if killed {
-            self.gateway.wait();
+            detach(strace);
+        } else {
             // strace ends with whom it traced.
             let mut strace = strace;
             wait::until("strace to end", || strace.try_wait().unwrap());
+        }
+        let killed = wait::until("the gateway to answer, or to have ended", || {
+            if self.gateway.has_ended() {
+                return Some(true);
+            }
+            let lives = self.gateway.admin.ask("GET", "/livez", None).is_some();
+            (acknowledged && lives).then_some(false)
+        });
+        if killed {
+            self.gateway.wait();
             self.gateway.start();
-        } else {
-            detach(strace);
         }
         let done = self.is_done(kind, &change);
         let place = format!("{kind}, {call} {number}");

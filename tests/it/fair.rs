@@ -1,6 +1,7 @@
 //! Clients that make the gateway work for nothing: what they do is charged to them, and nobody else
 //! notices.
 
+use serde_json::Value;
 use tests::client::{Http2, body};
 use tests::frames::{
     DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, get, post,
@@ -95,10 +96,13 @@ async fn frames_that_carry_nothing_end_the_connection() {
     until("the stops to be counted", || {
         (stops(&gateway, "flood") >= count).then_some(())
     });
-    let records = gateway.records();
-    let floods = records.iter().filter(|line| line["kind"] == "connection");
-    let floods: Vec<_> = floods.collect();
-    assert!(floods.len() as u64 >= count, "{records:?}");
+    let is_flood = |line: &&Value| line["kind"] == "connection";
+    let records = until("a line for each", || {
+        let records = gateway.records();
+        let floods = records.iter().filter(is_flood).count() as u64;
+        (floods >= count).then_some(records)
+    });
+    let floods: Vec<_> = records.iter().filter(is_flood).collect();
     for line in &floods {
         assert_eq!(line["reason"], "flood", "{line}");
         assert_eq!(line["host"], API, "{line}");
@@ -239,8 +243,8 @@ async fn one_address_does_not_take_all_connections() {
     );
 }
 
-/// Sends requests that the origin holds; answers the statuses of those that it does not.
-async fn hold(http2: &Http2, count: usize) -> Vec<u16> {
+/// Sends requests that the origin holds, but for so many at least; answers the statuses of those that it does not hold.
+async fn hold(http2: &Http2, count: usize, answered_min: usize) -> Vec<u16> {
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..count {
         let http2 = http2.clone();
@@ -250,6 +254,11 @@ async fn hold(http2: &Http2, count: usize) -> Vec<u16> {
         });
     }
     let mut answered = Vec::new();
+    while answered.len() < answered_min {
+        let next = within("an answer", waiting.join_next()).await;
+        answered.push(next.unwrap().unwrap());
+    }
+    // No more of them come.
     let patience = std::time::Duration::from_millis(500);
     while let Ok(Some(status)) = tokio::time::timeout(patience, waiting.join_next()).await {
         answered.push(status.unwrap());
@@ -273,8 +282,9 @@ async fn streams_and_origin_connections_have_shares() {
             .start();
         let client = gateway.client(API);
         let (one, two) = (client.http2().await.unwrap(), client.http2().await.unwrap());
-        assert!(hold(&one, 90).await.is_empty(), "{key}");
-        let answered = hold(&two, 90).await;
+        assert!(hold(&one, 90, 0).await.is_empty(), "{key}");
+        origin.wait_held(90);
+        let answered = hold(&two, 90, 30).await;
         assert_eq!(answered, [429; 30], "{key}");
         let record = gateway.record("a request too many", |line| line["status"] == 429);
         assert_eq!(record["error"], "client_share", "{record}");
@@ -328,7 +338,7 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
     let mut statuses = Vec::new();
     for _ in 0..5 {
         let http2 = client.http2().await.unwrap();
-        statuses.extend(hold(&http2, 90).await);
+        statuses.extend(hold(&http2, 90, 0).await);
         connections.push(http2);
     }
     assert!(statuses.len() > 50, "{statuses:?}");

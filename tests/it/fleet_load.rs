@@ -142,8 +142,8 @@ impl Load {
 
     /// Changes that were acknowledged from now on are not counted on: what etcd has is about to be replaced.
     pub(crate) fn forget_all_since(&self, known: &Known) {
-        self.shared.replaced.fetch_add(1, Ordering::SeqCst);
         let mut told = self.shared.told.lock().unwrap();
+        self.shared.replaced.fetch_add(1, Ordering::SeqCst);
         let later: Vec<String> = told.made.difference(&known.made).cloned().collect();
         told.made = known.made.clone();
         told.unknown.extend(later);

@@ -2,7 +2,7 @@
 //! of another format than this version's.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tests::wait::{PATIENCE, until};
 use crate::dashboard::{dashboard, has_dashboard};
 use crate::fleet::{Fleet, cli, setup, started, status};
 use fixtures::etcd::{Etcd, copy};
+use fixtures::new_loopback;
 
 /// What the doctor finds amiss with the fleet, and its exit code.
 fn amiss(gateway: &Gateway) -> (i32, Vec<(String, String)>) {
@@ -71,9 +72,7 @@ async fn the_doctor_and_the_status_say_how_an_edge_stands_to_its_fleet() {
     let told = cli(&fleet.edges[1], &["status"]);
     assert!(told.contains("prod, edge edge-1: away"), "{told}");
     etcd.run_all();
-    until("a change", || {
-        (fleet.create_zone(1, "lost.test").status == 200).then_some(())
-    });
+    until("a change", || fleet.has_zone(1, "lost.test").then_some(()));
     etcd.kill_all();
     copy(&old, &etcd.data(0));
     etcd.run_all();
@@ -101,10 +100,7 @@ async fn the_fleet_in_a_browser() {
     };
     let mut fleet = Fleet::start(&etcd, 1).await;
     let (id, _) = fleet.edges[0].certificate(ZONE, "device");
-    // Free when it was looked for; the gateway says so if another process was faster.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = free.local_addr().unwrap().to_string();
-    drop(free);
+    let admin = new_loopback().to_string();
     let second = setup(&etcd.url(0), "edge-1").key_of(&fleet.edges[0]);
     let second = second.set("admin.listen", &admin);
     let second = tokio::task::block_in_place(|| second.start());
@@ -266,9 +262,7 @@ async fn a_fleet_of_another_format_is_refused_and_founded_again_once_all_are_upg
     assert!(sees().is_some(), "{}", status(&fleet.edges[2]));
     let _accepted = cli_of(2, &["fleet", "accept", "--yes"]);
     let _joined = cli(&newcomer, &["fleet", "join"]);
-    until("a change", || {
-        (fleet.create_zone(2, "new.test").status == 200).then_some(())
-    });
+    until("a change", || fleet.has_zone(2, "new.test").then_some(()));
     fleet.settle();
     let zones = cli(&newcomer, &["zone", "list"]);
     assert!(zones.contains("last.test"), "{zones}");

@@ -320,6 +320,38 @@ async fn an_answer_to_head_has_no_content() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_length_that_an_origin_says_again_is_said_once() {
+    for (answer, status, body, length) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\nhi"[..],
+            200,
+            "hi",
+            "2",
+        ),
+        (
+            b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n",
+            204,
+            "",
+            "",
+        ),
+    ] {
+        let origin = Origin::saying(answer, false);
+        let gateway = Setup::new()
+            .host("api.example.test", "off", &origin.url())
+            .start();
+        let client = gateway.client("api.example.test");
+        let over_http1 = client.get("/").await.unwrap();
+        let over_http2 = client.http2().await.unwrap().get("/").await.unwrap();
+        for told in [over_http1, over_http2] {
+            assert_eq!((told.status, &*told.text()), (status, body));
+            let said: Vec<_> = told.headers.get_all("content-length").iter().collect();
+            let expected = Some(length).filter(|length| !length.is_empty());
+            assert_eq!(said, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_no_answer_is_let_go() {
     let origin = Origin::echo();
     let gateway = Setup::new()

@@ -5,8 +5,12 @@ use tests::raw::tcp;
 use tests::{Gateway, Origin, Setup};
 
 fn gateway(origin: &Origin) -> Gateway {
+    gateway_with(origin, "1s")
+}
+
+fn gateway_with(origin: &Origin, handshake: &str) -> Gateway {
     Setup::new()
-        .set("timeout.handshake", "1s")
+        .set("timeout.handshake", handshake)
         .set("timeout.header", "1s")
         .set("timeout.idle", "2s")
         .set("limit.header_bytes", "16k")
@@ -146,7 +150,7 @@ async fn hello() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_may_break_off_anywhere() {
     let origin = Origin::echo();
-    let gateway = gateway(&origin);
+    let gateway = gateway_with(&origin, "20s");
     let hello = hello().await;
     // Every byte would take long; every seventh reaches all fields.
     let mut cuts: Vec<usize> = (1..hello.len()).step_by(7).collect();

@@ -366,7 +366,7 @@ async fn a_certificate_ends() {
         let client = world.gateway.client("api.example.test").identity(&probe);
         drop(open("http/2 idle", client, "api.example.test").await);
     }
-    let ends = 10 + 180 * begun.elapsed().as_millis() / 1000;
+    let ends = 20 + 300 * begun.elapsed().as_millis() / 1000;
     let device = world.uploaded.issue(&Spec {
         ends: i64::try_from(ends).unwrap(),
         ..Spec::client("device")

@@ -570,8 +570,7 @@ fn a_fifo_in_the_place_of_a_list_holds_up_neither_others_nor_the_end() {
         let shown = world.gateway.cli(&["crl", "show", &id]).out;
         shown.contains("01").then_some(())
     });
-    let log = world.gateway.stderr();
-    assert!(log.contains("it is a FIFO"), "{log}");
+    world.gateway.says("it is a FIFO");
     assert!(world.gateway.stop().success());
 }
 

@@ -149,13 +149,13 @@ async fn ecdsa_and_rsa_side_by_side() {
 async fn one_that_expired_gives_way_to_the_other() {
     let origin = Origin::echo();
     let gateway = Setup::new().host(HOST, "off", &origin.url()).start();
+    let rsa = files(&gateway, "rsa", &server(&gateway, Some(2048)));
     let begun = Instant::now();
     let short = gateway.servers.issue(&Spec {
-        ends: 3,
+        ends: 10,
         ..Spec::server(&[HOST])
     });
     let short = files(&gateway, "short", &short);
-    let rsa = files(&gateway, "rsa", &server(&gateway, Some(2048)));
     let [cert, key] = &short;
     let [other, other_key] = &rsa;
     let set = [
@@ -163,7 +163,7 @@ async fn one_that_expired_gives_way_to_the_other() {
     ];
     drop(gateway.cli(&set).ok());
     tests::wait::until("the certificate to expire", || {
-        (begun.elapsed().as_secs() > 4).then_some(())
+        (begun.elapsed().as_secs() > 11).then_some(())
     });
     let client = gateway.client(HOST);
     assert_eq!(shown(&client).await.unwrap().1, KeyId::RSA);

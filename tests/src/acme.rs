@@ -108,6 +108,9 @@ impl PebbleSetup {
         } else {
             server.env("PEBBLE_VA_NOSLEEP", "1");
         }
+        // It refuses good nonces by chance, so that clients learn to ask again: 5 of 100 are three in a row now and
+        // then, after which an order fails.
+        server.env("PEBBLE_WFE_NONCEREJECT", "1");
         // Names are looked at every time.
         server.env("PEBBLE_AUTHZREUSE", "0");
         let children = vec![resolver.spawn().unwrap(), server.spawn().unwrap()];
