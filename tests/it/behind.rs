@@ -304,8 +304,13 @@ async fn answered(stream: &mut (impl tokio::io::AsyncRead + Unpin), id: u32) -> 
     }
 }
 
-/// An origin that speaks HTTP/2 and answers each request with 204 and then these DATA frames.
-fn contentless(data: &'static [&'static [u8]]) -> Origin {
+/// 204 as HPACK has it.
+const NO_CONTENT: &[u8] = &[0x89];
+/// The same, with `content-length: 0`.
+const LENGTH_SAID: &[u8] = &[0x89, 0x0f, 0x0d, 1, b'0'];
+
+/// An origin that speaks HTTP/2 and answers each request with this head and then these DATA frames.
+fn contentless(head: &'static [u8], data: &'static [&'static [u8]]) -> Origin {
     Origin::raw(move |mut stream: TcpStream, _| async move {
         let mut preface = vec![0; 24];
         if stream.read_exact(&mut preface).await.is_err() {
@@ -318,7 +323,7 @@ fn contentless(data: &'static [&'static [u8]]) -> Origin {
                     drop(stream.write_all(&frame(SETTINGS, 1, 0, &[])).await);
                 }
                 HEADERS => {
-                    let mut answer = frame(HEADERS, 4, came.stream, &[0x89]);
+                    let mut answer = frame(HEADERS, 4, came.stream, head);
                     for (index, piece) in data.iter().enumerate() {
                         let is_last = u8::from(index + 1 == data.len());
                         answer.extend(frame(DATA, is_last, came.stream, piece));
@@ -333,15 +338,21 @@ fn contentless(data: &'static [&'static [u8]]) -> Origin {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_content_ends_and_is_judged_by_what_the_origin_sends() {
-    const CASES: [(&[&[u8]], Option<&str>); 4] = [
-        (&[b""], None),
-        (&[b"", b""], None),
-        (&[b"what", b""], Some("response_cut")),
+    type Case = (
+        &'static [u8],
+        &'static [&'static [u8]],
+        Option<&'static str>,
+    );
+    const CASES: [Case; 5] = [
+        (NO_CONTENT, &[b""], None),
+        (LENGTH_SAID, &[b""], None),
+        (NO_CONTENT, &[b"", b""], None),
+        (NO_CONTENT, &[b"what", b""], Some("response_cut")),
         // It never comes to an end.
-        (&[], Some("origin_stalled")),
+        (NO_CONTENT, &[], Some("origin_stalled")),
     ];
-    for (data, error) in CASES {
-        let origin = contentless(data);
+    for (head, data, error) in CASES {
+        let origin = contentless(head, data);
         let gateway = Setup::new()
             .set("workers", "1")
             .host_with(
@@ -358,6 +369,9 @@ async fn an_answer_without_content_ends_and_is_judged_by_what_the_origin_sends()
             assert_eq!((one.status, one.body.len()), (204, 0), "{data:?}");
             let two = http2.get(&format!("/two/{round}")).await.unwrap();
             assert_eq!((two.status, two.body.len()), (204, 0), "{data:?}");
+            for told in [one, two] {
+                assert_eq!(told.header("content-length"), "", "{head:?}");
+            }
         }
         for path in ["/one/2", "/two/2"] {
             let record = gateway.request_record(path);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::{self, Handshake, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use http_body::Body as _;
 
 use super::Connection;
@@ -458,7 +458,8 @@ fn complete(
     if !headers.contains_key(header::DATE) {
         headers.insert(header::DATE, date::now());
     }
-    if is_tunnel {
+    // Neither may say one (RFC 9110 §8.6).
+    if is_tunnel || head.status == StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_LENGTH);
     } else if !body.is_end_stream()
         && !headers.contains_key(header::CONTENT_LENGTH)

@@ -97,8 +97,8 @@ impl Reply {
 
     /// Writes the answer's head with these headers. `Content-Length`, `Transfer-Encoding` and
     /// `Connection` are written as `length` and the connection say, and never taken from them,
-    /// but for the length of an answer that has no body here, and would have had one (HEAD, 304; never 204, RFC
-    /// 9110 §8.6).
+    /// but for the length of an answer that has no body here, and would have had one (HEAD and 304,
+    /// and never 204: RFC 9110 §8.6).
     /// A body of unknown length is sent in chunks, or to a client of HTTP/1.0 until the connection
     /// closes.
     ///

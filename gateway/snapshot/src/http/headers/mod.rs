@@ -314,7 +314,7 @@ fn said_again(headers: &Headers) -> Option<HeaderValue> {
 }
 
 /// Makes an origin's answer of this status the client's: without what belongs to the origin's connection, and with
-/// its length said once, or not at all where there may be none (RFC 9110 §8.6).
+/// its length said once, and not at all with 204 (RFC 9110 §8.6).
 pub fn for_client(headers: &mut Headers, status: StatusCode, request_id: &HeaderValue) {
     remove_hop_by_hop(headers);
     if status == StatusCode::NO_CONTENT {
