@@ -243,7 +243,7 @@ async fn one_address_does_not_take_all_connections() {
     );
 }
 
-/// Sends requests that the origin holds, but for so many at least; answers the statuses of those that it does not hold.
+/// Sends requests that the origin holds, except for `answered_min` of them or more; answers the statuses of those.
 async fn hold(http2: &Http2, count: usize, answered_min: usize) -> Vec<u16> {
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..count {

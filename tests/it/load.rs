@@ -175,7 +175,7 @@ impl Load {
     pub(super) async fn end(mut self) -> [usize; COUNT] {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.clients.join_next().await {
-            ended.expect("a client that looks for failures");
+            ended.expect("no client of the load panics");
         }
         if let Some(mut calls) = self.calls.take() {
             aside(|| {

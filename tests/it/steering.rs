@@ -402,9 +402,11 @@ fn the_kernel_turns_away_what_it_is_told_to_and_tells_of_it() {
     network.client.block_on(move || async move {
         let known = there.client(&host(1)).groups(CLASSICAL);
         tests::wait::within("the kernel to block", async {
-            while steering(&there)["kernel"]["blocked"] == 0 {
-                let patience = std::time::Duration::from_millis(500);
-                drop(tokio::time::timeout(patience, known.http1()).await);
+            let blocked = || steering(&there)["kernel"]["blocked"].as_u64().unwrap();
+            let patience = std::time::Duration::from_millis(500);
+            let mut is_unanswered = false;
+            while blocked() == 0 || !is_unanswered {
+                is_unanswered = tokio::time::timeout(patience, known.http1()).await.is_err();
             }
         })
         .await;
