@@ -180,8 +180,7 @@ pub(super) fn finish(exchange: &Exchange, served: Served) -> Response<ResponseBo
         .headers()
         .value(header::UPGRADE)
         .filter(|_| switching && !is_stream);
-    let status = response.status();
-    for_client(response.headers_mut(), status, &exchange.id_value);
+    for_client(response.headers_mut(), &exchange.id_value);
     if let Some(upgrade) = upgrade {
         response.headers_mut().insert(header::UPGRADE, upgrade);
         let connection = header::HeaderValue::from_static("upgrade");

@@ -117,11 +117,12 @@ impl Reply {
         let mut writer = Writer::response(out, status);
         headers.write(&mut writer, &mut |field| is_callers(field.known));
         let length_said = headers.known(Known::ContentLength);
-        let length_said =
-            length_said.filter(|value| is_number(value) && status != StatusCode::NO_CONTENT);
-        let is_head = self.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+        let length_said = length_said.filter(|value| is_number(value));
+        let has_content = status != StatusCode::NO_CONTENT;
+        let is_head =
+            has_content && (self.method == Method::HEAD || status == StatusCode::NOT_MODIFIED);
         let length = match length {
-            _ if status == StatusCode::NO_CONTENT => BodyLength::None,
+            _ if !has_content => BodyLength::None,
             BodyLength::None if !is_head => BodyLength::Exactly(0),
             BodyLength::Chunked | BodyLength::UntilClose if self.version == Version::HTTP_10 => {
                 BodyLength::UntilClose

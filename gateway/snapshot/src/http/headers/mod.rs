@@ -313,13 +313,10 @@ fn said_again(headers: &Headers) -> Option<HeaderValue> {
     HeaderValue::from_bytes(length).ok()
 }
 
-/// Makes an origin's answer of this status the client's: without what belongs to the origin's connection, and with
-/// its length said once, and not at all with 204 (RFC 9110 §8.6).
-pub fn for_client(headers: &mut Headers, status: StatusCode, request_id: &HeaderValue) {
+/// Makes an origin's answer the client's: without what belongs to the origin's connection, and with its length said
+/// once. Whether an answer of its status may say one is for those who write it.
+pub fn for_client(headers: &mut Headers, request_id: &HeaderValue) {
     remove_hop_by_hop(headers);
-    if status == StatusCode::NO_CONTENT {
-        headers.remove(CONTENT_LENGTH);
-    }
     if let Some(length) = said_again(headers) {
         headers.insert(CONTENT_LENGTH, length);
     }
