@@ -32,6 +32,7 @@ pub mod wait;
 pub mod wire;
 
 pub use client::{Answer, Client};
+pub use fixtures::new_loopback;
 pub use gateway::{Gateway, Setup};
 pub use network::Network;
 pub use origin::Origin;

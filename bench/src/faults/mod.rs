@@ -34,7 +34,8 @@ use crate::compare::seconds;
 use crate::machine::Machine;
 use crate::peers::Name;
 use crate::report::write;
-use crate::world::{OPEN_HOST, World, free_address};
+use crate::world::{OPEN_HOST, World};
+use ::tests::new_loopback;
 use ::tests::pki::Authority;
 
 /// Origins that there are; one of them has the fault.
@@ -222,7 +223,7 @@ async fn one(fault: Fault, name: Name, arguments: &Arguments) -> Result<Option<(
     let is_tls = fault == Fault::WrongCertificate;
     let authority = Authority::root("Origins");
     let mut origins = Vec::new();
-    for address in places(fault)? {
+    for address in places(fault) {
         origins.push(Process::start(
             &world,
             address,
@@ -308,13 +309,13 @@ async fn one(fault: Fault, name: Name, arguments: &Arguments) -> Result<Option<(
 
 /// Where origins are: known by a name, on one port of several addresses, and one more of them, which
 /// the name means later.
-fn places(fault: Fault) -> Result<Vec<SocketAddr>> {
+fn places(fault: Fault) -> Vec<SocketAddr> {
     if !fault.is_of_names() {
-        return (0..ORIGINS).map(|_| free_address()).collect();
+        return (0..ORIGINS).map(|_| new_loopback()).collect();
     }
-    let port = free_address()?.port();
+    let port = new_loopback().port();
     let all = (1..=4).map(|last| SocketAddr::from(([127, 54, 0, last], port)));
-    Ok(all.collect())
+    all.collect()
 }
 
 fn means(addresses: Option<&[SocketAddr]>) -> Says {

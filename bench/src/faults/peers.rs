@@ -13,7 +13,8 @@ use serde_json::json;
 use super::origin::NAME;
 use crate::admin;
 use crate::peers::{Child, Name, find_program, postern_binary, version_of};
-use crate::world::{OPEN_HOST, World, free_address};
+use crate::world::{OPEN_HOST, World};
+use ::tests::new_loopback;
 
 /// Where the origins are.
 pub(super) struct Place<'a> {
@@ -65,7 +66,7 @@ impl Proxy {
 async fn postern(world: &World, place: &Place<'_>, program: Option<PathBuf>) -> Result<Proxy> {
     let (origins, believed) = (place.origins, place.believed);
     let program = postern_binary(program)?;
-    let (address, socket) = (free_address()?, world.file("admin.sock"));
+    let (address, socket) = (new_loopback(), world.file("admin.sock"));
     let text = format!(
         "listen = {address}\nworkers = 1\nstore.path = {}\nadmin.socket = {}\nlog.access = off\n\
          log.level = warn\nsteer.mode = off\nlimit.client_exempt = 127.0.0.0/8\n",
@@ -128,7 +129,7 @@ fn nginx(world: &World, place: &Place<'_>) -> Result<Option<Proxy>> {
     let Some(program) = find_program("nginx") else {
         return Ok(None);
     };
-    let address = free_address()?;
+    let address = new_loopback();
     let directory = world.file("nginx");
     fs::create_dir_all(&directory)?;
     let at = directory.display();
@@ -224,7 +225,7 @@ fn haproxy(world: &World, place: &Place<'_>) -> Result<Option<Proxy>> {
     let Some(program) = find_program("haproxy") else {
         return Ok(None);
     };
-    let address = free_address()?;
+    let address = new_loopback();
     let store = &world.store;
     let both = [fs::read(&store.server_chain)?, fs::read(&store.server_key)?].concat();
     let pem = world.file("haproxy.pem");

@@ -18,7 +18,8 @@ use super::writer::{Made, Writer};
 use super::{ALL_BUT_ONE, Arguments, BEGIN, Cost, PATIENCE, READY, Run, Times, log, now, settings};
 use crate::machine;
 use crate::peers::Child;
-use crate::world::{Directory, free_address};
+use crate::world::Directory;
+use ::tests::new_loopback;
 
 /// Changes beyond the ones that are counted, while etcd comes back.
 const BESIDE: u64 = 8;
@@ -92,7 +93,7 @@ impl Etcd<'_> {
     fn relays(&self) -> Result<(Vec<Child>, Vec<String>)> {
         let (mut relays, mut urls) = (Vec::new(), Vec::new());
         for number in 0..self.arguments.relays {
-            let address = free_address()?;
+            let address = new_loopback();
             let mut command = Command::new(&self.arguments.etcd);
             let endpoint = self.clients.to_string();
             command.args(["grpc-proxy", "start", "--endpoints", &endpoint]);
@@ -150,8 +151,8 @@ pub(super) async fn one(arguments: &Arguments, edges: u32) -> Result<Run> {
     let etcd = Etcd {
         arguments,
         directory: directory.path(),
-        clients: free_address()?,
-        peers: free_address()?,
+        clients: new_loopback(),
+        peers: new_loopback(),
     };
     #[expect(
         clippy::cast_possible_truncation,

@@ -13,7 +13,8 @@ use super::attacker::ATTACKER;
 use crate::client::{Connection, Target};
 use crate::machine::{self, Placement};
 use crate::peers::{Child, postern_binary};
-use crate::world::{QUIET_HOST, World, free_address};
+use crate::world::{QUIET_HOST, World};
+use ::tests::new_loopback;
 
 /// How long it may take to answer its first request.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -48,7 +49,7 @@ impl Gateway {
         place: Placement,
     ) -> Result<Self> {
         let program = postern_binary(postern)?;
-        let address = free_address()?;
+        let address = new_loopback();
         let (access_log, own_log) = (world.file("access.log"), world.file("postern.log"));
         for log in [&access_log, &own_log] {
             if log.exists() {

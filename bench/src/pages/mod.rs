@@ -26,7 +26,8 @@ use crate::compare::seconds;
 use crate::machine::{self, Machine, Placement};
 use crate::peers::{Child, postern_binary};
 use crate::report::{Spread, write};
-use crate::world::{OPEN_HOST, World, free_address};
+use crate::world::{OPEN_HOST, World};
+use ::tests::new_loopback;
 
 /// How long the gateway may take to be ready.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -269,7 +270,7 @@ struct Gateway {
 impl Gateway {
     fn start(world: &World, postern: Option<PathBuf>, place: Placement) -> Result<Self> {
         let program = postern_binary(postern)?;
-        let (address, admin) = (free_address()?, free_address()?);
+        let (address, admin) = (new_loopback(), new_loopback());
         let socket = world.file("admin.sock");
         // What comes of many connections of one address is not what is measured.
         let text = format!(

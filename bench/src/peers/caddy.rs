@@ -6,15 +6,14 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{
-    GRPC_HOST, GRPC_PATH, GRPC_REQUIRE_HOST, OPEN_HOST, REQUIRE_HOST, World, free_address,
-};
+use crate::world::{GRPC_HOST, GRPC_PATH, GRPC_REQUIRE_HOST, OPEN_HOST, REQUIRE_HOST, World};
+use ::tests::new_loopback;
 
 pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Started>> {
     let Some(program) = find_program("caddy") else {
         return Ok(None);
     };
-    let (open, require) = (free_address()?, free_address()?);
+    let (open, require) = (new_loopback(), new_loopback());
     let store = &world.store;
     // Caddy adds X-Forwarded-For, -Proto and -Host whatever it is told.
     let proxy = format!(

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{GRPC_PATH, World, free_address};
+use crate::world::{GRPC_PATH, World};
+use ::tests::new_loopback;
 
 /// The prefix of protobuf type names.
 const TYPES: &str = "type.googleapis.com/envoy.extensions";
@@ -17,7 +18,7 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
     let Some(program) = find_program("envoy") else {
         return Ok(None);
     };
-    let (open, require) = (free_address()?, free_address()?);
+    let (open, require) = (new_loopback(), new_loopback());
     let configuration = json!({
         "static_resources": {
             "listeners": [listener(world, open, false), listener(world, require, true)],

@@ -6,10 +6,11 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Child, Started};
-use crate::world::{World, free_address};
+use crate::world::World;
+use ::tests::new_loopback;
 
 pub(super) fn start(world: &World) -> Result<Started> {
-    let (open, require) = (free_address()?, free_address()?);
+    let (open, require) = (new_loopback(), new_loopback());
     let store = &world.store;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("relay");

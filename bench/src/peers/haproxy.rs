@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{GRPC_PATH, World, free_address};
+use crate::world::{GRPC_PATH, World};
+use ::tests::new_loopback;
 
 /// What Postern tells origins of a request, in HAProxy's words.
 const HEADERS: &str = "
@@ -26,7 +27,7 @@ pub(super) fn start(world: &World, settings: &Settings) -> Result<Option<Started
     let Some(program) = find_program("haproxy") else {
         return Ok(None);
     };
-    let (open, require) = (free_address()?, free_address()?);
+    let (open, require) = (new_loopback(), new_loopback());
     // HAProxy wants chain and key in one file.
     let store = &world.store;
     let both = [fs::read(&store.server_chain)?, fs::read(&store.server_key)?].concat();

@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{GRPC_PATH, OPEN_HOST, REQUIRE_HOST, World, free_address};
+use crate::world::{GRPC_PATH, OPEN_HOST, REQUIRE_HOST, World};
+use ::tests::new_loopback;
 
 /// What Postern tells origins of a request, in nginx's words.
 const HEADERS: &str = r"
@@ -26,7 +27,7 @@ pub(super) fn start(world: &World, settings: &Settings) -> Result<Option<Started
     let Some(program) = find_program("nginx") else {
         return Ok(None);
     };
-    let (open, require) = (free_address()?, free_address()?);
+    let (open, require) = (new_loopback(), new_loopback());
     let directory = world.file("nginx");
     fs::create_dir_all(&directory).context("making nginx's directory")?;
     let (store, at) = (&world.store, directory.display());

@@ -7,7 +7,8 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{GRPC_PATH, World, free_address};
+use crate::world::{GRPC_PATH, World};
+use ::tests::new_loopback;
 
 /// What builds it, from the top of the tree.
 pub(super) const BUILD: &str =
@@ -24,7 +25,7 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
     let Some(program) = found.or_else(|| find_program("pingora-peer")) else {
         return Ok(None);
     };
-    let (open, require) = (free_address()?, free_address()?);
+    let (open, require) = (new_loopback(), new_loopback());
     let store = &world.store;
     let mut command = Command::new(&program);
     for address in [

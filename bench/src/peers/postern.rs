@@ -7,7 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::{Child, Settings, Started, version_of};
-use crate::world::{World, free_address};
+use crate::world::World;
+use ::tests::new_loopback;
 
 /// Requests of a client connection: as many as can be, as for the other peers.
 const REQUESTS: u32 = 1_000_000_000;
@@ -15,7 +16,7 @@ const REQUESTS: u32 = 1_000_000_000;
 pub(super) fn start(world: &World, settings: &Settings) -> Result<Started> {
     let program = postern_binary(settings.postern.clone())?;
     // SNI tells the hosts apart: one address does for both.
-    let address = free_address()?;
+    let address = new_loopback();
     let text = format!(
         "listen = {address}\n\
          workers = 1\n\

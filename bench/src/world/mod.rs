@@ -5,7 +5,6 @@ mod grpc;
 mod origin;
 mod pki;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -145,14 +144,4 @@ impl World {
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
-}
-
-/// A loopback address without a listener at the moment.
-///
-/// # Errors
-/// There is no port left.
-pub fn free_address() -> Result<SocketAddr> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
-    Ok(listener.local_addr()?)
 }

@@ -1,9 +1,9 @@
 //! Edges behind a relay, `etcd grpc-proxy`, which has one watch at etcd for all of theirs.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fixtures::new_loopback;
 use fleet::{
     Announcer, Candidate, Follower, Leadership, Log, PresenceState, Settings, Standing, State,
 };
@@ -16,8 +16,7 @@ struct Relay(Child, String);
 
 impl Relay {
     fn start(etcd: &Etcd) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-        let address = port.unwrap().to_string();
+        let address = new_loopback().to_string();
         let mut command = Command::new("etcd");
         command.args(["grpc-proxy", "start"]);
         command.args(["--endpoints", &etcd.address(0).to_string()]);
