@@ -43,10 +43,11 @@ impl Dns {
     /// # Errors
     /// The port is not ours to have: that takes root.
     pub(super) fn start(says: Says) -> Result<Self> {
-        let last = u8::try_from(std::process::id() % 200).unwrap_or_default() + 20;
-        let address = SocketAddr::from(([127, 53, 0, last], PORT));
-        let socket =
-            UdpSocket::bind(address).with_context(|| format!("serving DNS on {address}"))?;
+        // Others may do the same beside us.
+        let addresses = (20..220).map(|last| SocketAddr::from(([127, 53, 0, last], PORT)));
+        let addresses: Vec<_> = addresses.collect();
+        let socket = UdpSocket::bind(addresses.as_slice()).context("serving DNS on 127.53.0.20")?;
+        let address = socket.local_addr()?;
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let (says, ends) = (Arc::new(Mutex::new(says)), Arc::<AtomicBool>::default());
         let (said, ended) = (says.clone(), ends.clone());

@@ -1,6 +1,7 @@
 //! A directory that is removed with everything in it when its owner goes.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,14 +27,19 @@ impl Directory {
     /// It cannot be made.
     pub fn make_below(parent: &Path) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("postern-bench-{}-{count}", std::process::id());
-        let path = parent.join(name);
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("making the directory {}", path.display()))?;
-        Ok(Self(path))
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("postern-bench-{}-{count}", std::process::id());
+            let path = parent.join(name);
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                // What a process with this number has left behind when it was killed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made.with_context(|| format!("making the directory {}", path.display()))?;
+                    return Ok(Self(path));
+                }
+            }
+        }
     }
 
     /// Where it is.
