@@ -15,6 +15,8 @@ const browser = await chromium.launch({
 });
 try {
   const page = await browser.newPage();
+  // The first start of a browser on a busy machine takes long.
+  page.setDefaultTimeout(180_000);
   await page.goto(`https://${told.host}:${port}/page`);
   const heard = await page.evaluate(
     (url) =>

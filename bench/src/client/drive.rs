@@ -13,7 +13,7 @@ use super::tally::{Outcome, Tally, Window};
 use super::{Answer, Connection, Target, http2};
 
 /// How long answers may take after the last request was sent.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Failures without one answer in between after which a run is given up.
 const FAILURES_IN_A_ROW_MAX: u64 = 1_000;
 /// How long a task waits after a failure, so that a server that is down is not hammered.
@@ -134,7 +134,7 @@ async fn conduct(run: Rc<Run>, window: Window, cpu_time: &dyn Fn() -> Duration) 
     run.wait_until(window.begin).await?;
     let (cpu, before, begun) = (cpu_time(), run.tally.borrow().count(), Instant::now());
     run.wait_until(window.end).await?;
-    let (cpu, after) = (cpu_time() - cpu, run.tally.borrow().count());
+    let (cpu, after) = (cpu_time().saturating_sub(cpu), run.tally.borrow().count());
     let (answers, bytes) = (after.0 - before.0, after.1 - before.1);
     let seconds = begun.elapsed().as_secs_f64();
     run.gate.stop();

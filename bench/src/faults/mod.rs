@@ -40,6 +40,8 @@ use ::tests::pki::Authority;
 
 /// Origins that there are; one of them has the fault.
 const ORIGINS: usize = 3;
+/// How long a proxy may take to answer its first request.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a client waits for an answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -329,7 +331,7 @@ fn means(addresses: Option<&[SocketAddr]>) -> Says {
 
 /// Waits until a proxy answers.
 async fn wait_for(target: &Target) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + START_PATIENCE;
     loop {
         let answer = ask(target, &mut None).await;
         match answer {

@@ -20,6 +20,8 @@ use tests::pki::Authority;
 pub(super) const NAME: &str = "origin.bench.test";
 /// Bytes of an answer's content.
 const CONTENT: usize = 1024;
+/// How long one may take to listen.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a slow one takes.
 const SLOW: Duration = Duration::from_secs(3);
 
@@ -125,7 +127,7 @@ fn spawn(address: SocketAddr, tls: Option<&PathBuf>) -> Result<(Child, Option<Ch
     }
     let mut child = command.stdin(Stdio::piped()).spawn()?;
     let told = child.stdin.take();
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + START_PATIENCE;
     while TcpStream::connect(address).is_err() {
         anyhow::ensure!(
             std::time::Instant::now() < deadline,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use super::START_PATIENCE;
 use super::origin::NAME;
 use crate::admin;
 use crate::peers::{Child, Name, find_program, postern_binary, version_of};
@@ -109,7 +110,7 @@ async fn postern(world: &World, place: &Place<'_>, program: Option<PathBuf>) -> 
         "timeouts": { "connect_ms": 1_000, "try_ms": 1_000, "whole_ms": 10_000 },
     } });
     let path = format!("/postern/v1/hosts/{OPEN_HOST}");
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + START_PATIENCE;
     loop {
         match admin::result(&socket, "PATCH", &path, &origin) {
             Ok(_changed) => break,

@@ -246,7 +246,10 @@ pub(super) async fn one(arguments: &Arguments, edges: u32) -> Result<Run> {
         edges,
         changes,
         rate: changes as f64 / making.as_secs_f64(),
-        append: Times::of(made.iter().map(|one| one.committed - one.begun)),
+        append: Times::of(
+            made.iter()
+                .map(|one| one.committed.saturating_sub(one.begun)),
+        ),
         acknowledge: Times::of(made.iter().map(|one| one.done - one.begun)),
         half: Times::of(pairs().map(|(taken, one)| taken.half.saturating_sub(one.committed))),
         last: Times::of(pairs().map(|(taken, one)| taken.last.saturating_sub(one.committed))),

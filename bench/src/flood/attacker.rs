@@ -23,8 +23,8 @@ use crate::world::{GROUPS, OPEN_HOST};
 pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// Requests for new keys in a batch: BoringSSL puts up with 32 in a row.
 const NEW_KEYS: usize = 30;
-/// How long an answer to an attacker's connection may take to come.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer to an attacker's connection may take to come: attackers give way, and a machine may be busy.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of an attack.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -39,7 +39,7 @@ pub struct Fate {
     pub bytes: u64,
 }
 
-/// Starts an attack that lasts for `duration` at most.
+/// Starts an attack whose connections last for `duration` at most, each.
 pub(super) fn start(
     attack: Attack,
     gateway: SocketAddr,
@@ -62,7 +62,6 @@ pub(super) fn start(
 
 async fn conduct(attack: Rc<Attack>, gateway: SocketAddr, duration: Duration) -> Result<Fate> {
     let begun = Instant::now();
-    let end = begun + duration;
     let tls = Rc::new(Tls::new(&TlsSettings {
         server_name: OPEN_HOST.to_owned(),
         belief: Belief::Everybody,
@@ -79,6 +78,8 @@ async fn conduct(attack: Rc<Attack>, gateway: SocketAddr, duration: Duration) ->
             let Ok(Ok(mut wire)) = tokio::time::timeout(CONNECT_PATIENCE, opening).await else {
                 return (false, None);
             };
+            // Not from the beginning: who gives way may need all of it for the handshake.
+            let end = Instant::now() + duration;
             let attacking = async {
                 wire.attack(&attack, &bytes).await;
                 Instant::now()

@@ -229,7 +229,7 @@ async fn one(
         attacker: fate,
         cores_idle: idle.cpu_share(),
         cores: during.cpu_share(),
-        lines: after.others - lines.others,
+        lines: after.others.saturating_sub(lines.others),
         handshakes: after.handshakes,
         requests: after.requests,
         let_through: after.let_through,

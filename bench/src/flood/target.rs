@@ -17,7 +17,7 @@ use crate::world::{QUIET_HOST, World};
 use ::tests::new_loopback;
 
 /// How long it may take to answer its first request.
-const START_PATIENCE: Duration = Duration::from_secs(15);
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long what an attack did may take to be in the logs.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 

@@ -15,7 +15,7 @@ const COUNTED_EVERY: Duration = Duration::from_secs(10);
 /// How long a read waits before it is looked whether that is enough.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the admin API is, and who asks.
 #[derive(Debug, Clone)]

@@ -30,7 +30,9 @@ use crate::machine::{self, Placement};
 use crate::world::{GRPC_HOST, GRPC_REQUIRE_HOST, OPEN_HOST, REQUIRE_HOST, World};
 
 /// How long a proxy may take to answer its first request.
-const START_PATIENCE: Duration = Duration::from_secs(15);
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long one of the requests may take that are sent until then: not every proxy answers those that come too soon.
+const ASK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A proxy that we know how to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
@@ -186,7 +188,7 @@ impl Peer {
         };
         let deadline = Instant::now() + START_PATIENCE;
         loop {
-            let attempt = tokio::time::timeout(Duration::from_secs(2), ask(&target)).await;
+            let attempt = tokio::time::timeout(ASK_PATIENCE, ask(&target)).await;
             let why = match attempt {
                 Ok(Ok(200)) => return Ok(()),
                 Ok(Ok(status)) => format!("it answers {status}"),

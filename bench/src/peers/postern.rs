@@ -28,6 +28,7 @@ pub(super) fn start(world: &World, settings: &Settings) -> Result<Started> {
          limit.connections = 1000000\n\
          limit.client_exempt = 127.0.0.0/8\n\
          limit.requests = {requests}\n\
+         timeout.handshake = 1m\n\
          timeout.idle = 1h\n\
          timeout.drain = 1s\n",
         requests = REQUESTS,

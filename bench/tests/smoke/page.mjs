@@ -28,6 +28,8 @@ try {
         ["narrow", 400, "light"],
     ]) {
         const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
+        // The first start of a browser on a busy machine takes long.
+        context.setDefaultTimeout(180_000);
         const page = await context.newPage();
         const complaints = [];
         page.on("console", (message) => complaints.push(message.text()));

@@ -15,7 +15,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const WIDTHS = [360, 1280];
 
 /** How long a step may wait for something to appear. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 
 /** What the gateway's test has told: see `tests/it/dashboard.rs`. */
 export const told = JSON.parse(process.argv[2] ?? "{}");
