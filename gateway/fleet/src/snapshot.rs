@@ -174,7 +174,8 @@ impl Log {
 
     /// Begins to write a snapshot.
     pub(crate) async fn write_snapshot(&self, head: &Head) -> Result<Writing, SnapshotError> {
-        let lease = Lease::grant(self, SNAPSHOT_WRITER_TTL_SEC).await?;
+        let grant = async |log: Self| Lease::grant(&log, SNAPSHOT_WRITER_TTL_SEC).await;
+        let lease = self.until(Instant::now() + QUESTION_TIMEOUT, grant).await?;
         let id = new_id().map_err(LogError::from)?;
         let mark = self.names().snapshot_writer(&id);
         let options = PutOptions::new().with_lease(lease.id);

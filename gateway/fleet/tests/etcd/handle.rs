@@ -13,6 +13,9 @@ use fleet::{
 
 use crate::cluster::{BEGIN, Etcd, Kept, PATIENCE, founding, parts};
 
+/// What a call may take beyond its bound where the machine is busy with something else.
+const MARGIN: Duration = Duration::from_secs(10);
+
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -73,7 +76,10 @@ fn threads_have_all_of_it() {
     eventually("it to lead", || candidacy.is_leading().then_some(()));
     drop(candidacy);
     presence.leave();
-    assert!(fleet.edges().unwrap().is_empty());
+    eventually("its name to be free", || {
+        let edges = fleet.edges().unwrap();
+        edges.iter().all(|edge| !edge.is_alive).then_some(())
+    });
 }
 
 #[test]
@@ -173,7 +179,7 @@ fn every_call_has_its_bound_when_etcd_is_away() {
         let begun = Instant::now();
         act();
         assert!(
-            begun.elapsed() < bound + TRY_TIMEOUT,
+            begun.elapsed() < bound + MARGIN,
             "{what}: {:?}",
             begun.elapsed()
         );
@@ -186,10 +192,15 @@ fn every_call_has_its_bound_when_etcd_is_away() {
             "{lost:?}"
         );
     });
-    bounded("append", APPEND_TIMEOUT, &mut || {
-        let lost = fleet.append(&head, Bytes::from_static(b"two"));
-        assert!(matches!(lost, Err(AppendError::Log(_))), "{lost:?}");
+    // Unless a connection that was under way has held it up.
+    let is_certain = (0..3).any(|_| {
+        let mut lost = Ok(head);
+        bounded("append", APPEND_TIMEOUT, &mut || {
+            lost = fleet.append(&head, Bytes::from_static(b"two"));
+        });
+        matches!(lost.unwrap_err(), AppendError::Log(_))
     });
+    assert!(is_certain);
     bounded("head", QUESTION_TIMEOUT, &mut || {
         assert!(fleet.head().is_err())
     });
@@ -214,22 +225,28 @@ fn an_append_outlives_the_death_of_etcds_leader() {
     };
     let fleet = etcd.fleet("a");
     founded(&fleet);
+    etcd.wait();
     let mut head = BEGIN;
     for dies in 0..3 {
         head = fleet.append(&head, Bytes::from_static(b"x")).unwrap();
         etcd.kill(dies);
         let begun = Instant::now();
         head = eventually("an append", || {
-            fleet.append(&head, Bytes::from_static(b"y")).ok()
+            match fleet.append(&head, Bytes::from_static(b"y")) {
+                Ok(head) => Some(head),
+                // It was added, and the answer was lost.
+                Err(AppendError::Moved) => Some(fleet.head().unwrap()),
+                Err(_) => None,
+            }
         });
         // One try, as a rule; a second one when the election takes long.
         assert!(
-            begun.elapsed() < 2 * (APPEND_TIMEOUT + TRY_TIMEOUT),
+            begun.elapsed() < 2 * (APPEND_TIMEOUT + TRY_TIMEOUT) + MARGIN,
             "{:?}",
             begun.elapsed()
         );
         etcd.run(dies);
-        std::thread::sleep(Duration::from_secs(2));
+        etcd.wait();
     }
 }
 
@@ -238,6 +255,7 @@ fn members_that_are_frozen_are_left_within_the_bound() {
     let Some(etcd) = Etcd::start(3) else { return };
     let fleet = etcd.fleet("a");
     founded(&fleet);
+    etcd.wait();
     let other = etcd.fleet("b");
     let kept = Kept::default();
     let following = other.follow(BEGIN, kept.clone());
@@ -258,7 +276,7 @@ fn members_that_are_frozen_are_left_within_the_bound() {
             }
         });
         assert!(
-            begun.elapsed() < 2 * (APPEND_TIMEOUT + TRY_TIMEOUT),
+            begun.elapsed() < 2 * (APPEND_TIMEOUT + TRY_TIMEOUT) + MARGIN,
             "{:?}",
             begun.elapsed()
         );
@@ -267,7 +285,7 @@ fn members_that_are_frozen_are_left_within_the_bound() {
             (kept.head() == head).then_some(())
         });
         etcd.freeze(frozen, false);
-        std::thread::sleep(Duration::from_secs(2));
+        etcd.wait();
     }
     drop(following);
 }

@@ -95,7 +95,7 @@ async fn edges_behind_a_relay_follow_lead_and_are_seen() {
     let is_present = |now: &PresenceState| *now == PresenceState::Present;
     said.state().wait_for(is_present).await.unwrap();
     sleep(Duration::from_secs(7)).await;
-    assert!(mandate.is_leading());
+    mandate.leadership().wait_for(leads).await.unwrap();
     assert!(log.edges().await.unwrap()[0].is_alive);
     // etcd is away, and the relay is not.
     etcd.kill(0);
@@ -104,10 +104,8 @@ async fn edges_behind_a_relay_follow_lead_and_are_seen() {
     drop(away.expect("it is noticed").unwrap());
     assert!(!mandate.is_leading());
     etcd.run(0);
-    head = eventually("a change after etcd came back", async || {
-        log.append(&head, b"again").await.ok()
-    })
-    .await;
+    eventually("etcd to be back", async || log.head().await.ok()).await;
+    head = log.append(&head, b"again").await.unwrap();
     kept.has(head).await;
     other.has(head).await;
     tasks
