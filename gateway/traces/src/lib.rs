@@ -69,6 +69,8 @@ pub struct Exporter {
     complained: Option<Instant>,
     /// Before the second attempt.
     pause: Duration,
+    /// For the last spans.
+    finish: Duration,
     /// The gateway stops: no attempt waits for its pause.
     hurry: watch::Sender<bool>,
 }
@@ -93,6 +95,7 @@ impl Exporter {
             connection: None,
             complained: None,
             pause: limits::PAUSE,
+            finish: limits::FINISH_TIMEOUT,
             hurry: watch::Sender::new(false),
         }
     }
@@ -102,10 +105,11 @@ impl Exporter {
     pub async fn run(mut self, mut stop: tokio::sync::oneshot::Receiver<()>) {
         let mut tick = tokio::time::interval(limits::LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let finish = self.finish;
         let until = loop {
             tokio::select! {
                 biased;
-                _ = &mut stop => break Instant::now() + limits::FINISH_TIMEOUT,
+                _ = &mut stop => break Instant::now() + finish,
                 _ = tick.tick() => {}
             }
             let hurry = self.hurry.clone();
@@ -114,7 +118,7 @@ impl Exporter {
                 biased;
                 _ = &mut stop => {
                     hurry.send_replace(true);
-                    let until = Instant::now() + limits::FINISH_TIMEOUT;
+                    let until = Instant::now() + finish;
                     // What comes of it is counted.
                     drop(tokio::time::timeout_at(until.into(), sending).await);
                     break until;

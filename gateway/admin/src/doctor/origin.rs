@@ -420,11 +420,7 @@ mod tests {
     #[test]
     fn an_origin_that_is_down_or_speaks_no_tls_is_found() {
         let ca = Authority::root("origins");
-        let gone = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let gone = fixtures::new_port();
         for url in [
             format!("http://127.0.0.1:{gone}"),
             format!("https://127.0.0.1:{gone}"),

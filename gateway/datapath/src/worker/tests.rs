@@ -24,18 +24,26 @@ fn workers_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Worke
     workers_with(count, addresses, table, crate::limits::HANDOVER_QUEUE)
 }
 
+/// Longer than any client waits here that is to be served.
+const PATIENT: Duration = Duration::from_secs(60);
+
 /// The same, with room for so many connections in each worker's inbox.
 fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usize) -> Workers {
-    workers_on(Listeners::bind(count, addresses).unwrap(), table, room)
+    workers_on(
+        Listeners::bind(count, addresses).unwrap(),
+        table,
+        room,
+        PATIENT,
+    )
 }
 
-/// The same on these sockets.
-fn workers_on(listeners: Listeners, table: Ownership, room: usize) -> Workers {
+/// The same on these sockets, with so long for a handshake.
+fn workers_on(listeners: Listeners, table: Ownership, room: usize, patience: Duration) -> Workers {
     let count = listeners.of_workers().len();
     let owned = Arc::new(Owned::default());
     owned.publish(table);
     let mut config = Config::default();
-    config.tunables.handshake_timeout = Duration::from_secs(if count == 2 { 1 } else { 10 });
+    config.tunables.handshake_timeout = patience;
     config.tunables.connections_max = if count == 1 { 2 } else { 1_000 };
     let shared = Arc::new(Shared {
         acceptor: Acceptor::new().unwrap(),
@@ -240,7 +248,7 @@ fn who_waits_at_an_address_that_is_left_is_served() {
         assert!(all_of().all(|socket| !io::listens(socket)));
         listeners.listen().unwrap();
         hide_listeners(&leaving);
-        let workers = workers_on(listeners, Ownership::default(), 8);
+        let workers = workers_on(listeners, Ownership::default(), 8, PATIENT);
         for mut stream in waiting {
             assert!(answers(&mut stream), "it waited");
         }
@@ -414,7 +422,8 @@ fn a_silent_client_is_let_go() {
     let name = HostName::parse("two.example").unwrap();
     let owners = ebpf::Owners::of(&[1]).unwrap();
     let table = Ownership::new(std::iter::once((&name, owners)), None);
-    let workers = workers_of(2, &[address], table);
+    let listeners = Listeners::bind(2, &[address]).unwrap();
+    let workers = workers_on(listeners, table, 8, Duration::from_secs(1));
     let mut silent: Vec<TcpStream> = (0..4)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();

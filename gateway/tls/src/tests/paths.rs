@@ -425,5 +425,6 @@ fn a_hostile_chain_of_namesakes_ends_within_its_bounds() {
         Reason::Verified
     ));
     let took = begun.elapsed();
-    assert!(took.as_millis() < 500, "{took:?}");
+    // Milliseconds; without bounds, as long as there are orders of sixty certificates.
+    assert!(took.as_secs() < 10, "{took:?}");
 }

@@ -159,7 +159,8 @@ fn connections_are_born_on_the_worker_that_owns_their_host() {
                 }
             });
             let steered = steering.counters().unwrap();
-            assert_eq!(moved(start, steered, |c| c.noted), 160, "{steered:?}");
+            // A client that was kept waiting sends its hello again, which is noted again.
+            assert!(moved(start, steered, |c| c.noted) >= 160, "{steered:?}");
             assert_eq!(moved(start, steered, |c| c.placed), 160, "{steered:?}");
             assert!(moved(start, steered, |c| c.held) >= 150, "{steered:?}");
 
