@@ -96,15 +96,33 @@ impl Admin {
             .unwrap_or_else(|| panic!("no answer to {method} {path} at {}", self.socket.display()))
     }
 
-    /// A `GET` that must be answered.
+    /// A `GET` that must be answered; of metrics, until all workers have told theirs. A busy machine may keep one of
+    /// them from it for the second that it has, and then it is in no sum.
     ///
     /// # Panics
     /// There is no answer.
     #[must_use]
     #[track_caller]
     pub fn get(&self, path: &str) -> Reply {
-        self.ask("GET", path, None)
-            .unwrap_or_else(|| panic!("no answer to GET {path} at {}", self.socket.display()))
+        let get = |path: &str| {
+            let reply = self.ask("GET", path, None);
+            reply.unwrap_or_else(|| panic!("no answer to GET {path} at {}", self.socket.display()))
+        };
+        let mut reply = get(path);
+        if path != "/metrics" {
+            return reply;
+        }
+        for _ in 0..3 {
+            let workers = get("/postern/v1/status").result()["workers"].take();
+            if reply
+                .body
+                .contains(&format!("\npostern_workers {workers}\n"))
+            {
+                break;
+            }
+            reply = get(path);
+        }
+        reply
     }
 
     /// The process that answers.

@@ -181,7 +181,8 @@ impl Origin {
     }
 
     fn run(handler: Handler) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // Where nothing comes after it: some tests go on asking an origin that is gone.
+        let listener = std::net::TcpListener::bind(fixtures::new_loopback()).unwrap();
         Self::run_on(listener, handler)
     }
 

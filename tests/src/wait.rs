@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How long a test waits before it says that something will not come. Generous: a busy machine
 /// with a slow disk is no failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(10);

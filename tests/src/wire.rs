@@ -26,7 +26,7 @@ const SEQUENCE: u32 = 0x0100_0000;
 /// How often everything that has no answer is sent again.
 const AGAIN: Duration = Duration::from_millis(300);
 /// How long an answer is waited for. It ends only tests that fail.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// IPPROTO_RAW: what is sent has its IP header.
 const WITH_HEADER: i32 = 255;
 const RECORD_HANDSHAKE: u8 = 22;
