@@ -37,7 +37,10 @@ try {
     });
 
     await step("the first view is small", async () => {
-        await firstView(browser, told.fresh, (other) => other.getByText(HOST).first().waitFor());
+        // Just made: links are good for a minute.
+        const [postern, ...words] = told.makes_link;
+        const link = execFileSync(postern, words, { encoding: "utf8" }).trim();
+        await firstView(browser, link, (other) => other.getByText(HOST).first().waitFor());
     });
 
     await step("Client Certificates: the card Hosts, Edit, a name, Enter, Save", async () => {
