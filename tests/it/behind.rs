@@ -186,7 +186,7 @@ async fn an_upload_that_goes_on_behind_its_answer_counts() {
         &origin,
         &[
             ("limit.client_origin_connections", "50"),
-            ("timeout.origin_response", "2s"),
+            ("timeout.origin_response", "15s"),
         ],
     );
     let mut statuses = Vec::new();

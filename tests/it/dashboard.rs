@@ -9,7 +9,7 @@ use fixtures::new_loopback;
 use serde_json::{Value, json};
 use tests::crl::{self, CrlSpec};
 use tests::gateway::ZONE;
-use tests::tool::run;
+use tests::tool::{self, run};
 use tests::{Gateway, Origin, Setup, pki};
 
 const HOST: &str = "api.example.test";
@@ -61,10 +61,10 @@ fn told(gateway: &Gateway, admin: &str) -> Value {
     let ca = gateway.file("servers.pem");
     std::fs::write(&ca, gateway.servers.pem()).unwrap();
     let link = gateway.cli(&["dashboard"]).ok();
-    let fresh = gateway.cli(&["dashboard"]).ok();
+    let socket = gateway.file("admin.sock");
     json!({
         "link": link.trim(),
-        "fresh": fresh.trim(),
+        "makes_link": [tool::postern(), PathBuf::from("--socket"), socket, PathBuf::from("dashboard")],
         "url": format!("http://{admin}"),
         "address": gateway.address.to_string(),
         "ca": ca,

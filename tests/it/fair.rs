@@ -127,6 +127,7 @@ async fn who_takes_requests_back_again_and_again_is_thrown_out() {
     let visitor = gateway.client(API).http2().await.unwrap();
     assert_eq!(visitor.get("/before").await.unwrap().status, 200);
     let client = gateway.client(API);
+    let begun = std::time::Instant::now();
     let (mut stream, _) = client.connect(b"\x02h2").await.unwrap();
     drop(stream.write_all(PREFACE).await);
     let mut code = None;
@@ -161,7 +162,9 @@ async fn who_takes_requests_back_again_and_again_is_thrown_out() {
     };
     let rounds = within("the attacker to be thrown out", attack).await;
     assert_eq!(code, Some(ENHANCE_YOUR_CALM), "after {rounds}");
-    assert!((50..=150).contains(&rounds), "after {rounds}");
+    // A hundred at once, and ten a second.
+    let rounds_max = 110 + 10 * u32::try_from(begun.elapsed().as_secs() + 1).unwrap();
+    assert!((50..=rounds_max).contains(&rounds), "after {rounds}");
     assert_eq!(visitor.get("/beside").await.unwrap().status, 200);
     let record = gateway.record("the attacker", |line| line["kind"] == "connection");
     assert_eq!(record["reason"], "flood");
@@ -336,9 +339,11 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
     let client = gateway.client(API);
     let mut connections = Vec::new();
     let mut statuses = Vec::new();
-    for _ in 0..5 {
+    for index in 0..5 {
         let http2 = client.http2().await.unwrap();
-        statuses.extend(hold(&http2, 90, 0).await);
+        // The last one finds none.
+        let answered_min = if index == 4 { 51 } else { 0 };
+        statuses.extend(hold(&http2, 90, answered_min).await);
         connections.push(http2);
     }
     assert!(statuses.len() > 50, "{statuses:?}");
@@ -361,11 +366,8 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
     until("the heaviest to be shed", || {
         (stops(&gateway, "shed") > before).then_some(())
     });
+    gateway.says("the heaviest client gives back half");
     let said = gateway.stderr();
-    assert!(
-        said.contains("the heaviest client gives back half"),
-        "{said}"
-    );
     assert!(said.contains("client=127.0.0.1"), "{said}");
     assert!(!said.contains("cannot be accepted"), "{said}");
     let visitor = gateway.client(API).from(ELSEWHERE);

@@ -16,6 +16,16 @@ use crate::guide::{BACKGROUND, Block, Running, blocks, check, shell};
 /// Where the commands that say no other find a gateway.
 const SOCKET: &str = "one/admin.sock";
 
+/// Waits until all three have the same changes.
+const SETTLED: &str = r#"
+settled() {
+    for edge in one two three; do
+        postern --socket $edge/admin.sock fleet status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["revision"])'
+    done | sort -u | wc -l
+}
+for _ in $(seq 200); do [ "$(settled)" != 1 ] || break; sleep 0.2; done
+"#;
+
 /// Addresses of the guide, and those that no other test uses.
 struct Places(Vec<(String, SocketAddr)>);
 
@@ -48,7 +58,8 @@ impl Places {
         for (said, place) in &self.0 {
             block = block.replace(said, &place.to_string());
         }
-        block
+        // What comes within a second comes later on a busy machine.
+        block.replace("\nsleep 1\n", SETTLED)
     }
 }
 

@@ -180,9 +180,11 @@ async fn a_balancer_that_does_not_say_it_is_refused() {
             "{record}"
         );
     }
-    let metrics = gateway.admin.get("/metrics").body;
     let counted = "postern_connection_stops_total{stop=\"proxy_header\"} 7";
-    assert!(metrics.contains(counted), "{metrics}");
+    until(counted, || {
+        let metrics = gateway.admin.get("/metrics").body;
+        metrics.contains(counted).then_some(())
+    });
     // A look whether somebody listens is no fault.
     drop(from_balancer(gateway.address).await);
     let said = gateway.cli(&["explain", "proxy_header"]).ok();

@@ -382,11 +382,11 @@ async fn a_client_that_takes_no_answer_is_let_go() {
     let mut rest = Vec::new();
     drop(tests::wait::within("the end", read.read_to_end(&mut rest)).await);
     pings.abort();
-    let metrics = gateway.admin.get("/metrics").body;
-    assert!(
-        metrics.contains("postern_connection_stops_total{stop=\"slow_reader\"} 1"),
-        "{metrics}"
-    );
+    let counted = "postern_connection_stops_total{stop=\"slow_reader\"} 1";
+    let metrics = tests::wait::until(counted, || {
+        let metrics = gateway.admin.get("/metrics").body;
+        metrics.contains(counted).then_some(metrics)
+    });
     let fed = feed
         .send(Frame::data(Bytes::from_static(b"still here")))
         .await;

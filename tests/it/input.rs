@@ -5,14 +5,15 @@ use tests::raw::tcp;
 use tests::{Gateway, Origin, Setup};
 
 fn gateway(origin: &Origin) -> Gateway {
-    gateway_with(origin, "1s")
+    gateway_with(origin, ["20s", "20s", "20s"])
 }
 
-fn gateway_with(origin: &Origin, handshake: &str) -> Gateway {
+/// With so long for a handshake, a head, and the next request.
+fn gateway_with(origin: &Origin, [handshake, header, idle]: [&str; 3]) -> Gateway {
     Setup::new()
         .set("timeout.handshake", handshake)
-        .set("timeout.header", "1s")
-        .set("timeout.idle", "2s")
+        .set("timeout.header", header)
+        .set("timeout.idle", idle)
         .set("limit.header_bytes", "16k")
         .set("limit.header_count", "50")
         .host("api.example.test", "off", &origin.url())
@@ -150,7 +151,7 @@ async fn hello() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_may_break_off_anywhere() {
     let origin = Origin::echo();
-    let gateway = gateway_with(&origin, "20s");
+    let gateway = gateway(&origin);
     let hello = hello().await;
     // Every byte would take long; every seventh reaches all fields.
     let mut cuts: Vec<usize> = (1..hello.len()).step_by(7).collect();
@@ -232,7 +233,7 @@ async fn heads_have_limits() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_silent_and_the_slow_are_shown_out() {
     let origin = Origin::echo();
-    let gateway = gateway(&origin);
+    let gateway = gateway_with(&origin, ["6s", "6s", "8s"]);
     let mut silent = tcp(gateway.address).await;
     let hello = hello().await;
     let mut half_hello = tcp(gateway.address).await;
@@ -277,7 +278,7 @@ async fn the_silent_and_the_slow_are_shown_out() {
 async fn an_upload_that_stops_is_not_waited_for() {
     let origin = Origin::echo();
     let gateway = Setup::new()
-        .set("timeout.origin_response", "1s")
+        .set("timeout.origin_response", "4s")
         .host("api.example.test", "off", &origin.url())
         .start();
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();

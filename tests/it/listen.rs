@@ -61,7 +61,7 @@ async fn an_address_becomes_wider_and_narrower_and_who_connects_to_it_is_served(
     let [all6, one6] = ["[::]", "[::1]"].map(|host| at(host, port));
     assert_eq!(gateway.listen, [one]);
     // Longer than streams take on a busy machine.
-    let settings = [("timeout.drain", "20s")];
+    let settings = [("timeout.drain", "40s")];
     // Where it listens, and where else it answers then.
     for (listen, others) in [
         (vec![all], vec![two]),
@@ -110,7 +110,7 @@ async fn workers_that_are_added_get_no_client_before_they_serve() {
     let pid = gateway.pid();
     let more = [
         ("timeout.upgrade", "5s"),
-        ("timeout.drain", "20s"),
+        ("timeout.drain", "40s"),
         ("workers", "8"),
     ];
     gateway.configure(&more);
@@ -132,7 +132,7 @@ async fn workers_that_are_added_get_no_client_before_they_serve() {
         load.goes_on(&format!("after {how} at step {step}"));
     }
     for count in ["8", "3", "5", "1"] {
-        let settings = [("timeout.drain", "20s"), ("workers", count)];
+        let settings = [("timeout.drain", "40s"), ("workers", count)];
         aside(|| reloaded(gateway, &settings));
         load.goes_on(&format!("with {count} workers"));
     }
@@ -146,12 +146,12 @@ fn who_connects_while_an_address_is_given_up_is_answered() {
         return;
     }
     let [tls, http] = [(); 2].map(|()| at("127.0.0.1", new_port()));
-    let base = [("timeout.drain", "2s"), ("workers", "2")];
+    let base = [("timeout.drain", "20s"), ("workers", "2")];
     let told = http.to_string();
     let with = [base[0], base[1], ("listen.http", &told)];
     let mut gateway = Setup::new()
         .listen(&[&tls.to_string()])
-        .set("timeout.drain", "2s")
+        .set("timeout.drain", "20s")
         .set("workers", "2")
         .set("listen.http", &told)
         .host(API, "off", "http://127.0.0.1:9")
@@ -201,7 +201,7 @@ fn an_address_goes_to_another_purpose() {
     let [tls, http, health] = [(); 3].map(|()| at("127.0.0.1", new_port()));
     let mut gateway = Setup::new()
         .listen(&[&tls.to_string()])
-        .set("timeout.drain", "2s")
+        .set("timeout.drain", "20s")
         .set("workers", "2")
         .set("listen.http", &http.to_string())
         .set("health.listen", &health.to_string())
@@ -227,7 +227,7 @@ fn an_address_goes_to_another_purpose() {
     ] {
         gateway.listen = vec![listen];
         let settings = [
-            ("timeout.drain", "2s"),
+            ("timeout.drain", "20s"),
             ("workers", "2"),
             ("listen.http", &plain.to_string()),
             ("health.listen", &balancers.to_string()),
@@ -242,7 +242,7 @@ fn an_address_goes_to_another_purpose() {
     }
     // The admin API's is opened in another way, and stays in its place.
     let admin = new_address();
-    let base = [("timeout.drain", "2s"), ("workers", "2")];
+    let base = [("timeout.drain", "20s"), ("workers", "2")];
     let (at_admin, at_tls) = (admin.to_string(), tls.to_string());
     let with = |key, value| [base[0], base[1], (key, value)];
     reloaded(&mut gateway, &with("admin.listen", &at_admin));

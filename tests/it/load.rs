@@ -399,7 +399,7 @@ impl World {
 
     pub(super) fn of(setup: Setup, settings: &[(&str, &str)]) -> Self {
         let origins = [Origin::echo(), Origin::echo_http2()];
-        let setup = setup.set("timeout.drain", "20s");
+        let setup = setup.set("timeout.drain", "40s");
         let set = |setup: Setup, (key, value): &(&str, &str)| setup.set(key, value);
         let streams = json!({ "url": origins[1].url(), "protocol": "http2" });
         let gateway = settings

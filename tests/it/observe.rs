@@ -199,7 +199,9 @@ async fn every_line_of_the_access_log_is_json_whatever_clients_say() {
         !text.contains(['\r', '\u{202e}', '\u{7}', '\u{1b}']),
         "{text}"
     );
-    assert!(gateway.records().len() >= 2);
+    tests::wait::until("both lines", || {
+        (gateway.records().len() >= 2).then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -323,7 +323,7 @@ async fn an_address_that_hangs_costs_a_try_and_no_request_that_may_be_repeated()
             "ejection": { "failures": 0 } })
     };
     // Longer than a busy machine leaves a good origin without its processor.
-    let times = json!({ "try_ms": 500, "whole_ms": 60_000 });
+    let times = json!({ "try_ms": 3_000, "whole_ms": 60_000 });
     let gateway = Setup::new()
         .set("workers", "1")
         .host_with(
@@ -349,12 +349,12 @@ async fn an_address_that_hangs_costs_a_try_and_no_request_that_may_be_repeated()
     for (host, path) in [("one.example.test", "/once"), ("two.example.test", "/hold")] {
         let client = gateway.client(host).http2().await.unwrap();
         let mut served = Vec::new();
-        for index in 0..6 {
+        for index in 0..2 {
             let mut request = client.request(&format!("{path}/{index}"), body("content"));
             *request.method_mut() = Method::PUT;
             served.push(client.send(request).await.unwrap().status);
         }
-        assert_eq!(served, [200; 6], "{host}");
+        assert_eq!(served, [200; 2], "{host}");
         // What must not be sent twice is not: of two, one comes to the address that hangs.
         let mut posted = Vec::new();
         for index in 0..2 {

@@ -24,7 +24,7 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,libstdc++6,logrotate,curl,ca-c
 const EXPOSURE_MAX: f64 = 2.0;
 
 /// How often the watchdog wants to be told here.
-const WATCHDOG: Duration = Duration::from_secs(2);
+const WATCHDOG: Duration = Duration::from_secs(10);
 
 /// A booted system; it ends, and its folder goes, when this is dropped.
 struct Container {
@@ -342,7 +342,7 @@ fn upgrade(system: &Container) {
     is_the_same(system, &invocation);
     assert_eq!(workers(system), 2);
     // It is this one whose life the watchdog is told of.
-    std::thread::sleep(WATCHDOG * 3);
+    std::thread::sleep(WATCHDOG * 3 / 2);
     is_the_same(system, &invocation);
     assert_eq!(system.property("MainPID"), fourth);
     // And whose death is seen.

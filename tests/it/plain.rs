@@ -36,6 +36,7 @@ async fn balancers_are_told_that_the_gateway_drains() {
     let health = new_address();
     let mut gateway = Setup::new()
         .set("health.listen", &health.to_string())
+        .set("timeout.drain", "30s")
         .host(API, "off", &origin.url())
         .start();
     for (request, status, end) in [
@@ -174,7 +175,7 @@ fn plain_connections_are_bounded() {
     let plain = new_address();
     let gateway = Setup::new()
         .set("listen.http", &plain.to_string())
-        .set("timeout.header", "1s")
+        .set("timeout.header", "6s")
         .set("limit.client_connections", "3")
         .host(API, "off", "http://127.0.0.1:1")
         .start();

@@ -163,6 +163,18 @@ impl Prometheus {
         all.iter().map(name).collect()
     }
 
+    /// Alerts beside these that stay. One scrape that a busy machine lets time out has some of them wait until the
+    /// next one.
+    fn strange(&self, known: &BTreeSet<String>) -> BTreeSet<String> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut strange = &self.alerts() - known;
+        while !strange.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(200));
+            strange = &strange & &self.alerts();
+        }
+        strange
+    }
+
     /// The rules as it has read them.
     fn rules(&self) -> Vec<Value> {
         let data = self.data("/api/v1/rules");
@@ -390,7 +402,11 @@ async fn every_panel_has_data_and_the_right_alerts_fire() {
     // While all is well: long enough for rates.
     while prometheus.query("count_over_time(up[1m]) > 5").is_empty() {
         world.traffic().await;
-        assert_eq!(prometheus.alerts(), BTreeSet::new(), "all is well");
+        assert_eq!(
+            prometheus.strange(&BTreeSet::new()),
+            BTreeSet::new(),
+            "all is well"
+        );
     }
     world.break_things();
     let broken: BTreeSet<String> = BROKEN.map(str::to_owned).into();
@@ -414,8 +430,8 @@ async fn every_panel_has_data_and_the_right_alerts_fire() {
             );
             is_empty
         });
+        assert_eq!(prometheus.strange(&broken), BTreeSet::new());
         let alerts = prometheus.alerts();
-        assert!(alerts.is_subset(&broken), "{alerts:?}");
         if alerts == broken && waiting.iter().all(|(title, _)| without(title)) {
             break;
         }

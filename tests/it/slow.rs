@@ -9,6 +9,7 @@ use tests::frames::{HEADERS, PREFACE, SETTINGS, WINDOW_UPDATE, frame, get};
 use tests::wait::within;
 use tests::{Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 
 const API: &str = "api.example.test";
 /// Between two pieces.
@@ -18,8 +19,8 @@ fn gateway(origin: &Origin) -> Gateway {
     Setup::new()
         .set("workers", "1")
         .set("limit.body_rate", "1k")
-        .set("timeout.origin_response", "1s")
-        .set("timeout.idle", "1s")
+        .set("timeout.origin_response", "5s")
+        .set("timeout.idle", "5s")
         .host(API, "off", &origin.url())
         .start()
 }
@@ -58,6 +59,7 @@ async fn a_body_that_comes_too_slowly_gets_408() {
     assert_eq!(raw.message().await.unwrap().status(), 408);
     // Over HTTP/2: as slowly, fast enough, and a call, which may.
     let http2 = client.http2().await.unwrap();
+    let mut answers = JoinSet::new();
     for (bytes, kind, status) in [
         (1, "text/plain", 408),
         (200, "text/plain", 200),
@@ -70,7 +72,7 @@ async fn a_body_that_comes_too_slowly_gets_408() {
         request.headers_mut().insert("content-type", kind);
         let sending = tokio::spawn(async move {
             // Twice as long as the time that it may be behind.
-            for _ in 0..40 {
+            for _ in 0..200 {
                 tokio::time::sleep(PAUSE).await;
                 if feed
                     .send(Frame::data(vec![b'x'; bytes].into()))
@@ -81,10 +83,14 @@ async fn a_body_that_comes_too_slowly_gets_408() {
                 }
             }
         });
-        let answer = http2.send(request).await.unwrap();
-        assert_eq!(answer.status, status, "{bytes} {answer:?}");
-        sending.abort();
+        let http2 = http2.clone();
+        answers.spawn(async move {
+            let answer = http2.send(request).await.unwrap();
+            assert_eq!(answer.status, status, "{bytes} {answer:?}");
+            sending.abort();
+        });
     }
+    answers.join_all().await;
     let labels = format!("{{host=\"{API}\",reason=\"client_stalled\"}}");
     let counted = count(&gateway, &format!("postern_client_errors_total{labels}"));
     assert_eq!(counted, 2);

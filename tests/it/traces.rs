@@ -279,6 +279,7 @@ async fn a_trace_goes_on_over_an_upgrade_and_the_old_process_ends_with_its_spans
             "trace.otlp",
             &format!("http://127.0.0.1:{}", collector.port),
         )
+        .set("timeout.drain", "60s")
         .start();
     let mut client = gateway.client(HOST).http1().await.unwrap();
     let asked = tokio::spawn(async move {

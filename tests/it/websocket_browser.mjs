@@ -7,6 +7,7 @@ const { chromium } = createRequire(`${told.home}/package.json`)("playwright-core
 const [address, port] = told.address.split(":");
 const browser = await chromium.launch({
   executablePath: told.chromium,
+  timeout: 180_000,
   args: [
     "--no-sandbox",
     "--ignore-certificate-errors",
