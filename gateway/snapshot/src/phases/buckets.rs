@@ -46,9 +46,30 @@ pub struct Buckets {
 const NOBODY: u64 = 0;
 /// The key of a slot that is being given to another one.
 const BUSY: u64 = u64::MAX;
-/// Looks at a set of slots while others are giving its slots away. A thread that was taken off
-/// its processor in the middle of that is not waited for longer.
-const LOOKS: usize = 10_000;
+/// Looks at a set of slots, one right after the other, while others are giving its slots away: that takes them less
+/// than a microsecond.
+const LOOKS: usize = 1_000;
+/// Looks with our own processor offered to others in between, for a thread that was taken off its processor in the
+/// middle of that: some 5 ms where nobody takes it, and otherwise as long as they do, among whom is that thread.
+const YIELDS: usize = 10_000;
+
+/// Looks again and again, first at once and then when others have had the processor.
+#[derive(Default)]
+struct Patience {
+    looks: usize,
+}
+
+impl Patience {
+    /// Whether it is over; otherwise waits until the next look.
+    fn is_over(&mut self) -> bool {
+        self.looks += 1;
+        match self.looks {
+            0..LOOKS => std::hint::spin_loop(),
+            _ => std::thread::yield_now(),
+        }
+        self.looks > LOOKS + YIELDS
+    }
+}
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -116,24 +137,23 @@ impl Buckets {
         let slots = self.slots_of(key);
         let keys = || slots.iter().map(|slot| slot.key.load(Ordering::SeqCst));
         let known = || keys().position(|other| other == key);
-        let mut last = &NOWHERE;
-        for _look in 0..LOOKS {
+        let mut patience = Patience::default();
+        loop {
             if let Some(slot) = known().and_then(|at| slots.get(at)) {
                 return slot;
             }
             let ends = |slot: &Slot| slot.free_at().max(now);
-            let Some((at, slot)) = slots.iter().enumerate().min_by_key(|(_, one)| ends(one)) else {
-                return last;
+            let first_to_end = slots.iter().enumerate().min_by_key(|(_, one)| ends(one));
+            let Some((at, slot)) = first_to_end.filter(|_| !patience.is_over()) else {
+                break;
             };
-            last = slot;
             let ended = ends(slot);
             let old = slot.key.load(Ordering::SeqCst);
             // Somebody has made room for the same key since, or may be about to.
             if old == key {
                 return slot;
             }
-            if keys().any(|other| other == BUSY) {
-                std::hint::spin_loop();
+            if old == BUSY || keys().any(|other| other == BUSY) {
                 continue;
             }
             let swapped = slot
@@ -166,8 +186,11 @@ impl Buckets {
             slot.key.store(key, Ordering::SeqCst);
             return slot;
         }
-        // Shared with another one: it counts too much rather than too little.
-        last
+        // Shared with another one, always the same: whatever comes of the slot that is being given away, twice as much
+        // passes at the most.
+        let sets = (RATE_BUCKETS / RATE_BUCKETS_WAYS) as u64;
+        let way = usize::try_from(key / sets % RATE_BUCKETS_WAYS as u64).unwrap_or_default();
+        slots.get(way).unwrap_or(&NOWHERE)
     }
 }
 
@@ -319,11 +342,26 @@ mod tests {
                 });
             }
         });
-        let wrong: Vec<u64> = passed
-            .into_iter()
-            .map(AtomicU64::into_inner)
-            .filter(|passed| *passed != 10)
-            .collect();
-        assert!(wrong.is_empty(), "{wrong:?}");
+        let passed = passed.into_iter().map(AtomicU64::into_inner);
+        let wrong: Vec<u64> = passed.filter(|passed| *passed != 10).collect();
+        // One of them may have been off its processor for longer than it is waited for.
+        let is_bounded = wrong.iter().all(|passed| (10..=20).contains(passed));
+        assert!(is_bounded && wrong.len() < ROUNDS / 100, "{wrong:?}");
+    }
+
+    #[test]
+    fn who_does_not_go_on_in_the_middle_is_waited_for_and_then_counted_beside() {
+        let buckets = Buckets::new(Instant::now());
+        let now = buckets.started + Duration::from_secs(1);
+        let ask = || is_within(buckets.ask(b"a", rate(10, 0), true, now));
+        let count = || (0..12).filter(|_| ask()).count();
+        let key = buckets.hasher.hash_one(b"a".as_slice());
+        let slot = &buckets.slots_of(key.clamp(NOBODY + 1, BUSY - 1))[3];
+        slot.key.store(BUSY, Ordering::SeqCst);
+        assert_eq!((count(), count()), (10, 0), "in one other slot");
+        // It goes on, and had made room for the same.
+        slot.empty_at.store(0, Ordering::Relaxed);
+        slot.key.store(key, Ordering::SeqCst);
+        assert_eq!((count(), count()), (10, 0));
     }
 }
