@@ -1,7 +1,7 @@
 //! Every mode of the load harness, for function and not for figures: whether it ends well, and
 //! whether all that it promises is in its report.
 //!
-//! Together within a minute. Peers that are not installed are left out, which is said.
+//! Together within two minutes. Peers that are not installed are left out, which is said.
 
 #![allow(
     clippy::unwrap_used,

@@ -33,8 +33,8 @@ pub const RATE_REQUESTS_MAX: u64 = 1_000_000;
 pub const RATE_PENALTY_MAX_SEC: u64 = 86_400;
 /// What one rate limit can tell requests apart by.
 pub const RATE_CHARACTERISTICS_MAX: usize = 8;
-/// Rates that are counted at once, of the whole gateway: 24 bytes each, 1.5 MiB. With more, those
-/// that would be forgotten first are forgotten sooner.
+/// Rates that are counted at once, of the whole gateway: 24 bytes each and an eighth beside, 1.7 MiB. With more,
+/// those that would be forgotten first are forgotten sooner.
 pub const RATE_BUCKETS: usize = 65_536;
 /// Places that a rate may have: more make forgetting fairer and looking slower.
 pub const RATE_BUCKETS_WAYS: usize = 8;

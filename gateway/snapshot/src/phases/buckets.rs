@@ -39,19 +39,25 @@ pub struct Buckets {
     /// Secret, so that clients cannot choose with whom they share a bucket.
     hasher: RandomState,
     started: Instant,
+    /// All sets of [`RATE_BUCKETS_WAYS`], and behind them for each set the one place of those that find none.
     slots: OnceLock<Box<[Slot]>>,
+    /// What was counted in such a place.
+    #[cfg(test)]
+    beside: AtomicU64,
 }
 
 /// The key of a free slot.
 const NOBODY: u64 = 0;
 /// The key of a slot that is being given to another one.
 const BUSY: u64 = u64::MAX;
+/// The sets of slots; a key belongs to one of them.
+const SETS: usize = RATE_BUCKETS / RATE_BUCKETS_WAYS;
 /// Looks at a set of slots, one right after the other, while others are giving its slots away: that takes them less
 /// than a microsecond.
 const LOOKS: usize = 1_000;
 /// Looks with our own processor offered to others in between, for a thread that was taken off its processor in the
-/// middle of that: some 5 ms where nobody takes it, and otherwise as long as they do, among whom is that thread.
-const YIELDS: usize = 10_000;
+/// middle of that: 65 µs where nobody takes it, and a slice of some milliseconds for each where somebody does.
+const YIELDS: usize = 100;
 
 /// Looks again and again, first at once and then when others have had the processor.
 #[derive(Default)]
@@ -81,6 +87,16 @@ struct Slot {
     penalty_until: AtomicU64,
 }
 
+/// Where something is counted.
+enum Place<'a> {
+    /// In the bucket that it has.
+    Known(&'a Slot),
+    /// In a new one, by whoever made room for it.
+    New,
+    /// In the one of all that find none in this set.
+    Beside(&'a Slot),
+}
+
 impl Slot {
     /// When it will say nothing any more.
     fn free_at(&self) -> u64 {
@@ -97,6 +113,8 @@ impl Buckets {
             hasher: RandomState::new(),
             started: now,
             slots: OnceLock::new(),
+            #[cfg(test)]
+            beside: AtomicU64::new(0),
         }
     }
 
@@ -105,93 +123,122 @@ impl Buckets {
     pub(super) fn ask(&self, what: &[u8], rate: Rate, counts: bool, moment: Instant) -> Hit {
         let now = nanos(moment.saturating_duration_since(self.started));
         let key = self.hasher.hash_one(what).clamp(NOBODY + 1, BUSY - 1);
-        let slot = if counts {
-            Some(self.slot_for(key, now))
-        } else {
-            self.slots_of(key)
-                .iter()
-                .find(|slot| slot.key.load(Ordering::Acquire) == key)
-        };
-        slot.map_or(Hit::Within, |slot| slot.ask(key, rate, counts, now))
+        if counts {
+            return self.count(key, rate, now);
+        }
+        let slots = self.slots_of(key).iter();
+        let mut known = slots.filter(|slot| slot.key.load(Ordering::Acquire) == key);
+        let known = known.next();
+        known.map_or(Hit::Within, |slot| slot.ask(key, rate, false, now))
+    }
+
+    fn count(&self, key: u64, rate: Rate, now: u64) -> Hit {
+        match self.place_for(key, now, now.saturating_add(rate.interval)) {
+            Place::Known(slot) => slot.ask(key, rate, true, now),
+            Place::New => Hit::Within,
+            Place::Beside(slot) => {
+                #[cfg(test)]
+                self.beside.fetch_add(1, Ordering::Relaxed);
+                slot.ask(key, rate, true, now)
+            }
+        }
+    }
+
+    fn all_slots(&self) -> &[Slot] {
+        let made = || (0..RATE_BUCKETS + SETS).map(|_| Slot::default()).collect();
+        self.slots.get_or_init(made)
     }
 
     fn slots_of(&self, key: u64) -> &[Slot] {
-        let slots = self
-            .slots
-            .get_or_init(|| (0..RATE_BUCKETS).map(|_| Slot::default()).collect());
-        let sets = (RATE_BUCKETS / RATE_BUCKETS_WAYS) as u64;
-        // Below the number of sets, which is a `usize`.
-        let first = usize::try_from(key % sets).unwrap_or_default() * RATE_BUCKETS_WAYS;
-        slots
-            .get(first..first + RATE_BUCKETS_WAYS)
-            .unwrap_or_default()
+        let first = set_of(key) * RATE_BUCKETS_WAYS;
+        let slots = self.all_slots().get(first..first + RATE_BUCKETS_WAYS);
+        slots.unwrap_or_default()
     }
 
-    /// The bucket's slot, taken from another one if need be.
-    fn slot_for(&self, key: u64, now: u64) -> &Slot {
+    /// The bucket's slot, taken from another one if need be, with `first` as the end of what is counted there.
+    ///
+    /// While another worker gives a slot of the set away it is waited for. One that does not go on is not waited for
+    /// longer: what comes meanwhile is counted in one place, and with what the bucket will have twice as much passes
+    /// at the most.
+    fn place_for(&self, key: u64, now: u64, first: u64) -> Place<'_> {
         static NOWHERE: Slot = Slot {
             key: AtomicU64::new(NOBODY),
             empty_at: AtomicU64::new(0),
             penalty_until: AtomicU64::new(0),
         };
         let slots = self.slots_of(key);
-        let keys = || slots.iter().map(|slot| slot.key.load(Ordering::SeqCst));
-        let known = || keys().position(|other| other == key);
         let mut patience = Patience::default();
         loop {
-            if let Some(slot) = known().and_then(|at| slots.get(at)) {
-                return slot;
+            if let Some(place) = look(slots, key, now, first) {
+                return place;
             }
-            let ends = |slot: &Slot| slot.free_at().max(now);
-            let first_to_end = slots.iter().enumerate().min_by_key(|(_, one)| ends(one));
-            let Some((at, slot)) = first_to_end.filter(|_| !patience.is_over()) else {
-                break;
-            };
-            let ended = ends(slot);
-            let old = slot.key.load(Ordering::SeqCst);
-            // Somebody has made room for the same key since, or may be about to.
-            if old == key {
-                return slot;
+            if patience.is_over() {
+                let beside = self.all_slots().get(RATE_BUCKETS + set_of(key));
+                return Place::Beside(beside.unwrap_or(&NOWHERE));
             }
-            if old == BUSY || keys().any(|other| other == BUSY) {
-                continue;
-            }
-            let swapped = slot
-                .key
-                .compare_exchange(old, BUSY, Ordering::SeqCst, Ordering::SeqCst);
-            if swapped.is_err() {
-                continue;
-            }
-            // Of several that are busy at once, the one with the first slot waits for the others,
-            // and they give way to it: each has said so before it looks for the others.
-            let is_busy = |range: &[Slot]| {
-                range
-                    .iter()
-                    .any(|other| other.key.load(Ordering::SeqCst) == BUSY)
-            };
-            let before = slots.get(..at).unwrap_or_default();
-            let after = slots.get(at + 1..).unwrap_or_default();
-            let mut looks = LOOKS;
-            while !is_busy(before) && is_busy(after) && looks > 0 {
-                std::hint::spin_loop();
-                looks -= 1;
-            }
-            let gives_way = is_busy(before) || is_busy(after);
-            if gives_way || known().is_some() || ends(slot) != ended {
-                slot.key.store(old, Ordering::SeqCst);
-                continue;
-            }
-            slot.empty_at.store(0, Ordering::Relaxed);
-            slot.penalty_until.store(0, Ordering::Relaxed);
-            slot.key.store(key, Ordering::SeqCst);
-            return slot;
         }
-        // Shared with another one, always the same: whatever comes of the slot that is being given away, twice as much
-        // passes at the most.
-        let sets = (RATE_BUCKETS / RATE_BUCKETS_WAYS) as u64;
-        let way = usize::try_from(key / sets % RATE_BUCKETS_WAYS as u64).unwrap_or_default();
-        slots.get(way).unwrap_or(&NOWHERE)
     }
+}
+
+fn set_of(key: u64) -> usize {
+    // Below the number of sets, which is a `usize`.
+    usize::try_from(key % SETS as u64).unwrap_or_default()
+}
+
+/// Looks once for the bucket's slot among those of its set, or for one to give it; none while others are about to.
+fn look(slots: &[Slot], key: u64, now: u64, first: u64) -> Option<Place<'_>> {
+    let keys = || slots.iter().map(|slot| slot.key.load(Ordering::SeqCst));
+    let known = || keys().position(|other| other == key);
+    if let Some(slot) = known().and_then(|at| slots.get(at)) {
+        return Some(Place::Known(slot));
+    }
+    let ends = |slot: &Slot| slot.free_at().max(now);
+    let all = slots.iter().enumerate();
+    let by_end = all.map(|(at, slot)| (ends(slot), at, slot));
+    // Its end is compared once more below: it is the one by which this was chosen.
+    let (ended, at, slot) = by_end.min_by_key(|(ended, ..)| *ended)?;
+    let old = slot.key.load(Ordering::SeqCst);
+    // Somebody has made room for the same key since, or may be about to.
+    if old == key {
+        return Some(Place::Known(slot));
+    }
+    if old == BUSY || keys().any(|other| other == BUSY) {
+        return None;
+    }
+    slot.key
+        .compare_exchange(old, BUSY, Ordering::SeqCst, Ordering::SeqCst)
+        .ok()?;
+    // Of several that are busy at once, the one with the first slot waits for the others,
+    // and they give way to it: each has said so before it looks for the others.
+    let is_busy = |range: &[Slot]| {
+        range
+            .iter()
+            .any(|other| other.key.load(Ordering::SeqCst) == BUSY)
+    };
+    let before = slots.get(..at).unwrap_or_default();
+    let after = slots.get(at + 1..).unwrap_or_default();
+    let mut looks = LOOKS;
+    while !is_busy(before) && is_busy(after) && looks > 0 {
+        std::hint::spin_loop();
+        looks -= 1;
+    }
+    let gives_way = is_busy(before) || is_busy(after);
+    let empty_at = slot.empty_at.load(Ordering::Relaxed);
+    let is_new = !gives_way
+        && known().is_none()
+        && ends(slot) == ended
+        // Who found it before may count in it until now.
+        && slot
+            .empty_at
+            .compare_exchange(empty_at, first, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+    if !is_new {
+        slot.key.store(old, Ordering::SeqCst);
+        return None;
+    }
+    slot.penalty_until.store(0, Ordering::Relaxed);
+    slot.key.store(key, Ordering::SeqCst);
+    Some(Place::New)
 }
 
 impl Slot {
@@ -212,10 +259,7 @@ impl Slot {
                     return beyond(next);
                 }
                 let until = now.saturating_add(rate.penalty);
-                // Unless the slot is another's by now.
-                if self.key.load(Ordering::SeqCst) == key {
-                    self.penalty_until.store(until, Ordering::Relaxed);
-                }
+                self.punish(key, until);
                 return beyond(until.max(next));
             }
             if !counts {
@@ -232,6 +276,20 @@ impl Slot {
                 Ok(_) => return Hit::Within,
                 Err(found) => empty_at = found,
             }
+        }
+    }
+
+    /// Sets the penalty, unless the slot is another's by now.
+    fn punish(&self, key: u64, until: u64) {
+        let is_ours = || self.key.load(Ordering::SeqCst) == key;
+        if !is_ours() {
+            return;
+        }
+        self.penalty_until.store(until, Ordering::SeqCst);
+        if !is_ours() {
+            // It was given away in between, without a penalty. If another one has set one since, that one stays.
+            let (seq, relaxed) = (Ordering::SeqCst, Ordering::Relaxed);
+            let _taken_back = self.penalty_until.compare_exchange(until, 0, seq, relaxed);
         }
     }
 }
@@ -344,9 +402,68 @@ mod tests {
         });
         let passed = passed.into_iter().map(AtomicU64::into_inner);
         let wrong: Vec<u64> = passed.filter(|passed| *passed != 10).collect();
-        // One of them may have been off its processor for longer than it is waited for.
+        are_explained(&buckets, &wrong);
+    }
+
+    /// Whoever was counted beside may have passed twice as often; nobody else.
+    #[track_caller]
+    fn are_explained(buckets: &Buckets, wrong: &[u64]) {
+        let beside = buckets.beside.load(Ordering::Relaxed);
         let is_bounded = wrong.iter().all(|passed| (10..=20).contains(passed));
-        assert!(is_bounded && wrong.len() < ROUNDS / 100, "{wrong:?}");
+        assert!(
+            is_bounded && wrong.len() as u64 <= beside,
+            "{wrong:?}, {beside} beside"
+        );
+    }
+
+    /// Asks for four keys of each set on a thread each, twice as often as may be and again, while another thread holds
+    /// up whoever makes room for so many turns; how often those passed that passed more or less often than ten times.
+    fn neighbours(turns: usize) -> (Buckets, Vec<u64>) {
+        const THREADS: u64 = 4;
+        let buckets = Buckets::new(Instant::now());
+        let barrier = std::sync::Barrier::new(5);
+        let wrong = std::sync::Mutex::new(Vec::new());
+        let sets = SETS as u64;
+        let each_set = 0..1_000.min(sets);
+        std::thread::scope(|scope| {
+            for thread in 1..=THREADS {
+                let (buckets, barrier, wrong, each_set) =
+                    (&buckets, &barrier, &wrong, each_set.clone());
+                scope.spawn(move || {
+                    for set in each_set {
+                        let ask = || is_within(buckets.count(set + sets * thread, rate(10, 0), 1));
+                        barrier.wait();
+                        let mut passed = (0..20).filter(|_| ask()).count();
+                        barrier.wait();
+                        passed += (0..20).filter(|_| ask()).count();
+                        if passed != 10 {
+                            wrong.lock().unwrap().push(passed as u64);
+                        }
+                    }
+                });
+            }
+            for set in each_set {
+                let slot = &buckets.slots_of(set)[0];
+                if turns > 0 {
+                    slot.key.store(BUSY, Ordering::SeqCst);
+                }
+                barrier.wait();
+                (0..turns).for_each(|_| std::hint::spin_loop());
+                if turns > 0 {
+                    slot.key.store(NOBODY, Ordering::SeqCst);
+                }
+                barrier.wait();
+            }
+        });
+        (buckets, wrong.into_inner().unwrap())
+    }
+
+    #[test]
+    fn neighbours_take_nothing_from_each_other() {
+        for turns in [0, 100, 2_000, 20_000] {
+            let (buckets, wrong) = neighbours(turns);
+            are_explained(&buckets, &wrong);
+        }
     }
 
     #[test]
@@ -356,12 +473,13 @@ mod tests {
         let ask = || is_within(buckets.ask(b"a", rate(10, 0), true, now));
         let count = || (0..12).filter(|_| ask()).count();
         let key = buckets.hasher.hash_one(b"a".as_slice());
-        let slot = &buckets.slots_of(key.clamp(NOBODY + 1, BUSY - 1))[3];
-        slot.key.store(BUSY, Ordering::SeqCst);
-        assert_eq!((count(), count()), (10, 0), "in one other slot");
-        // It goes on, and had made room for the same.
-        slot.empty_at.store(0, Ordering::Relaxed);
-        slot.key.store(key, Ordering::SeqCst);
+        for slot in buckets.slots_of(key) {
+            slot.key.store(BUSY, Ordering::SeqCst);
+            assert!(count() <= 10);
+            assert_eq!(count(), 0, "in one other place");
+            slot.key.store(NOBODY, Ordering::SeqCst);
+        }
+        assert_eq!(buckets.beside.load(Ordering::Relaxed), 8 * 24);
         assert_eq!((count(), count()), (10, 0));
     }
 }
