@@ -272,7 +272,7 @@ impl Fleet {
     ) -> Result<Writing, SnapshotError> {
         let (log, head) = (self.log.clone(), *head);
         let begin = async move { log.write_snapshot(&head).await };
-        let mut writing = self.shared.call(QUESTION_TIMEOUT, begin)??;
+        let mut writing = self.shared.call(2 * QUESTION_TIMEOUT, begin)??;
         for part in parts {
             let part = match part {
                 Ok(part) => part,

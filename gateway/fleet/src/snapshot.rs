@@ -174,13 +174,21 @@ impl Log {
 
     /// Begins to write a snapshot.
     pub(crate) async fn write_snapshot(&self, head: &Head) -> Result<Writing, SnapshotError> {
+        let end = Instant::now() + QUESTION_TIMEOUT;
         let grant = async |log: Self| Lease::grant(&log, SNAPSHOT_WRITER_TTL_SEC).await;
-        let lease = self.until(Instant::now() + QUESTION_TIMEOUT, grant).await?;
+        let lease = self.until(end, grant).await?;
         let id = new_id().map_err(LogError::from)?;
         let mark = self.names().snapshot_writer(&id);
-        let options = PutOptions::new().with_lease(lease.id);
-        let mut values = self.values().await?;
-        values.put(mark, self.edge(), Some(options)).await?;
+        let put = async |log: Self| {
+            let options = PutOptions::new().with_lease(lease.id);
+            let mut values = log.values().await?;
+            values
+                .put(mark.clone(), log.edge(), Some(options))
+                .await
+                .map(drop)?;
+            Ok(())
+        };
+        self.until(end, put).await?;
         Ok(Writing {
             log: self.clone(),
             lease,
@@ -341,8 +349,10 @@ impl Writing {
         let key = self.log.names().snapshot();
         let mark = self.log.names().snapshot_writer(&self.written.id);
         let manifest = write_manifest(&self.written);
+        let end = Instant::now() + QUESTION_TIMEOUT;
         loop {
-            let answer = self.log.values().await?.get(key.clone(), None).await?;
+            let get = async |log: Log| Ok(log.values().await?.get(key.clone(), None).await?);
+            let answer = self.log.until(end, get).await?;
             let (mut changed, mut known) = (0, None);
             if let Some(stored) = answer.kvs().first() {
                 changed = stored.mod_revision();
@@ -367,7 +377,23 @@ impl Writing {
                     TxnOp::delete(mark.clone(), None),
                 ])
                 .or_else([TxnOp::get(mark.clone(), None)]);
-            let answer = self.log.values().await?.txn(txn).await?;
+            let asked = self.log.asks();
+            let answer = match self
+                .log
+                .values()
+                .await?
+                .txn(txn)
+                .await
+                .map_err(LogError::from)
+            {
+                Ok(answer) => answer,
+                // Whether it was done is seen by what there is.
+                Err(error) if error.may_pass() && Instant::now() < end => {
+                    self.log.move_on_from(asked).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if answer.succeeded() {
                 break;
             }

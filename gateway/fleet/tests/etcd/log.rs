@@ -297,9 +297,16 @@ async fn the_parts_of_a_large_change_leave_a_member_that_hangs_together() {
     // It takes connections, and nothing passes.
     let hangs = Wire::to(etcd.address(0)).await;
     hangs.cut();
-    let mut settings = hangs.settings();
-    settings.members.extend(etcd.settings().members);
+    let settings = || {
+        let mut settings = hangs.settings();
+        settings.members.extend(etcd.settings().members);
+        settings
+    };
     let large = vec![7; 40 * VALUE_BYTES_MAX];
-    let head = open(settings, "b").append(&BEGIN, &large).await.unwrap();
+    let head = open(settings(), "b").append(&BEGIN, &large).await.unwrap();
     assert_eq!(log.head().await.unwrap(), head);
+    // So does one who writes a snapshot.
+    let state = parts(&[b"state"]);
+    let written = open(settings(), "c").put_snapshot(&head, state).await;
+    assert_eq!(written.unwrap().head, head);
 }
