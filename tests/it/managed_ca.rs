@@ -28,7 +28,8 @@ async fn openssl_verifies_by_the_lists_in_the_directory() {
     if !has("openssl") {
         return;
     }
-    let place = tests::gateway::new_directory().join("crl");
+    let outside = fixtures::Directory::new();
+    let place = outside.path().join("crl");
     let gateway = Setup::new()
         .set("crl.directory", place.to_str().unwrap())
         .start();

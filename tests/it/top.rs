@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::gateway::new_directory;
+use fixtures::Directory;
 use tests::tool::{self, has, run};
 use tests::{Gateway, Origin, Setup, wait};
 
@@ -15,14 +15,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A terminal of tmux's, on a server of its own, until it is dropped.
 struct Terminal {
     socket: String,
+    _directory: Directory,
 }
 
 impl Terminal {
     /// Runs a shell in it: what the shell says after the command shows how the terminal was left.
     fn open(columns: u16, rows: u16, command: &str) -> Self {
-        let directory = new_directory();
+        let directory = Directory::new();
         let terminal = Self {
-            socket: directory.join("tmux").display().to_string(),
+            socket: directory.path().join("tmux").display().to_string(),
+            _directory: directory,
         };
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let shell = format!("PS1='back$ ' exec sh -c '{command}; echo left:$?; stty -a; exec cat'");

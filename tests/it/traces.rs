@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
+use fixtures::Directory;
 use http::Request;
 use serde_json::Value;
 use tests::client::{Answer, body};
-use tests::gateway::{ZONE, new_directory};
+use tests::gateway::ZONE;
 use tests::tool::{ends, is_alive, python};
 use tests::{Gateway, Identity, Origin, Setup, wait};
 
@@ -21,6 +22,7 @@ struct Collector {
     child: Child,
     port: String,
     spans: PathBuf,
+    _directory: Directory,
 }
 
 impl Collector {
@@ -29,15 +31,23 @@ impl Collector {
             "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
             "opentelemetry-proto",
         )?;
-        let directory = new_directory();
-        let (port, spans) = (directory.join("port"), directory.join("spans"));
+        let directory = Directory::new();
+        let (port, spans) = (
+            directory.path().join("port"),
+            directory.path().join("spans"),
+        );
         let child = Command::new(python)
             .args(["-c", COLLECTOR])
             .args([&port, &spans])
             .spawn()
             .unwrap();
         let port = wait::until("the collector", || std::fs::read_to_string(&port).ok());
-        Some(Self { child, port, spans })
+        Some(Self {
+            child,
+            port,
+            spans,
+            _directory: directory,
+        })
     }
 
     /// The spans of a trace, once its server span is there.
