@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 
 const API: &str = "api.example.test";
 
-/// How long the first answer, and another one, may take to come before the client says that it has gone. Many wait
-/// for nothing; those of whose first answer something is to be seen get it on a busy machine, too.
+/// How long a client waits for its first answer, and for each further one, before it says that it has gone. Most of
+/// them wait in vain, so that this is short; the first answer comes within it on a busy machine, too.
 const FIRST_PATIENCE: Duration = Duration::from_millis(150);
 const NEXT_PATIENCE: Duration = Duration::from_millis(25);
 

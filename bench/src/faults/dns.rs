@@ -46,7 +46,8 @@ impl Dns {
         // Others may do the same beside us.
         let addresses = (20..220).map(|last| SocketAddr::from(([127, 53, 0, last], PORT)));
         let addresses: Vec<_> = addresses.collect();
-        let socket = UdpSocket::bind(addresses.as_slice()).context("serving DNS on 127.53.0.20")?;
+        let socket = UdpSocket::bind(addresses.as_slice())
+            .context("serving DNS at an address of 127.53.0.0/24")?;
         let address = socket.local_addr()?;
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let (says, ends) = (Arc::new(Mutex::new(says)), Arc::<AtomicBool>::default());

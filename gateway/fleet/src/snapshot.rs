@@ -378,14 +378,8 @@ impl Writing {
                 ])
                 .or_else([TxnOp::get(mark.clone(), None)]);
             let asked = self.log.asks();
-            let answer = match self
-                .log
-                .values()
-                .await?
-                .txn(txn)
-                .await
-                .map_err(LogError::from)
-            {
+            let commit = async { Ok::<_, LogError>(self.log.values().await?.txn(txn).await?) };
+            let answer = match commit.await {
                 Ok(answer) => answer,
                 // Whether it was done is seen by what there is.
                 Err(error) if error.may_pass() && Instant::now() < end => {

@@ -7,7 +7,7 @@ use fixtures::pki::{Authority, Identity};
 use fleet::{Credentials, Follower, Log, LogError, Past, Settings, State};
 use tokio::time::{sleep, timeout};
 
-use crate::cluster::{BEGIN, Etcd, Kept, eventually, found, open};
+use crate::cluster::{BEGIN, Etcd, Kept, PATIENCE, eventually, found, open};
 
 fn settings(etcd: &Etcd, ca: &Authority, ours: Option<&Identity>) -> Settings {
     let (ca, ours) = (
@@ -149,7 +149,9 @@ async fn an_edge_has_the_keys_of_its_fleet_and_tokens_are_renewed() {
     said.state().wait_for(is_present).await.unwrap();
     // Longer than a token, and than a lease that is not kept.
     sleep(Duration::from_secs(7)).await;
-    mandate.leadership().wait_for(is_leading).await.unwrap();
+    let mut leadership = mandate.leadership();
+    let still = timeout(PATIENCE, leadership.wait_for(is_leading)).await;
+    drop(still.expect("it still leads").unwrap());
     mandate.resign();
     said.leave();
     leads.await.unwrap();
