@@ -252,7 +252,7 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Switch,
         default: "off",
         change: Change::Restart,
-        doc: "Whether, while the kernel steers, its XDP program answers SYNs instead of the stack; holds net.ipv4.tcp_timestamps at 2, and firewall rules do not see such SYNs. See STEERING.",
+        doc: "Whether, while the kernel steers, its XDP program answers SYNs instead of the stack; holds net.ipv4.tcp_timestamps at 2 unless it is 0, and firewall rules do not see such SYNs: see postern.conf(5), STEERING.",
         set: |config, text| value::switch(text).map(|value| config.steer_synproxy = value),
         show: |config| value::show_switch(config.steer_synproxy),
     },

@@ -104,7 +104,7 @@ pub struct Refused<H> {
 /// Why a request does not get as far as the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// CONNECT or TRACE.
+    /// TRACE, or CONNECT for what is not served.
     #[error("this gateway does not serve the method")]
     Method,
     /// It is not clear which host is meant.

@@ -43,7 +43,8 @@ pub(super) enum Crl {
         /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
-        /// Without a current list: hard (clients are refused), soft (served, with an alarm), none
+        /// Without a current list: hard (clients are refused), soft (served, with an alarm), none (as hard
+        /// once there is a list, and none is asked for before; the default)
         #[arg(long, value_name = "POLICY", value_parser = policy)]
         policy: Option<Wish<CrlPolicy>>,
         /// An absolute path on the gateway's machine, or none

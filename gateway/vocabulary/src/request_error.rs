@@ -8,7 +8,7 @@ use crate::words;
 words! {
     /// Why a request was not served as its client meant it.
     pub enum RequestError("the error of a request", without serde) {
-        /// CONNECT or TRACE.
+        /// TRACE, or CONNECT for what is not served.
         Method = "method",
         /// It is not clear which host is meant.
         Authority = "authority",

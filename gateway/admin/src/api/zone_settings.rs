@@ -25,7 +25,7 @@ const FIXED: &[Fixed] = &[
     (
         "always_use_https",
         "on",
-        "nothing is served over plain HTTP, so there is nothing to redirect",
+        "nothing is forwarded over plain HTTP: with `listen.http` requests are redirected to HTTPS",
     ),
     (
         "http2",
@@ -52,20 +52,22 @@ const FIXED: &[Fixed] = &[
     (
         "tls_client_auth",
         "off",
-        "it is about the certificate that Cloudflare shows to origins, and the gateway shows none. \
-         To ask clients for certificates use certificate_authorities/hostname_associations, or \
+        "it is about one certificate that is shown to all origins. Here each has its own: \
+         `postern host set NAME --origin-client-cert FILE --origin-client-key FILE`. To ask clients for \
+         certificates use certificate_authorities/hostname_associations, or \
          `postern host set NAME --mtls request`",
     ),
     (
         "websockets",
         "on",
-        "every host takes WebSockets over HTTP/1.1; block them with a rule if they must not be",
+        "every host takes WebSockets, over HTTP/1.1 and HTTP/2; block them with a rule if they must \
+         not be",
     ),
     (
         MIN_TLS_VERSION,
         "1.2",
-        "it is the gateway's `tls.min_version` (1.2 or 1.3), for all zones, which changes in \
-         postern.conf and with a restart. One host may ask for a newer version: \
+        "it is the gateway's `tls.min_version` (1.2 or 1.3), for all zones, which is set in \
+         postern.conf and taken at SIGHUP, by a new process. One host may ask for a newer version: \
          `postern host set NAME --tls-min-version 1.3`, or `tls_min_version` in \
          PATCH /postern/v1/hosts/NAME",
     ),

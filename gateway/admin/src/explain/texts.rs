@@ -82,7 +82,7 @@ pub(super) fn stop(stop: Stop) -> Text {
         Stop::Flood => ("Over HTTP/2 the client sent more frames that carry nothing, or took more requests back, than `limit.h2_control_frames` allows. GOAWAY with ENHANCE_YOUR_CALM", "The line with `\"kind\":\"connection\"` has the address. Hostile, unless it is a client of yours: raise the key"),
         Stop::BadHttp => ("What came is not HTTP", "Look at the client; another protocol on this port"),
         Stop::Broken => ("The socket broke, or a TLS record was bad", "Network trouble, or a middlebox"),
-        Stop::Drained => ("The gateway is stopping", "Normal during a restart"),
+        Stop::Drained => ("The process stops, or was replaced", "Normal during a stop, an upgrade and a reload that takes a new process"),
         Stop::CertificateLost => ("The client's certificate is no longer good: revoked, expired, or its CA removed", "The `certificate` line has the reason; see the first table"),
         Stop::Tunnel => ("The connection became a WebSocket, and it ended", "Normal; the request line's `error` says if it broke"),
         Stop::ClientShare => ("Closed at once: clients of its prefix (an IPv4 address, an IPv6 /64) have as many connections as `limit.client_connections` allows, or open files run short and they have many", "The gateway's log names the prefix. Raise the key; name balancers and proxies of your own in `limit.client_exempt`"),
@@ -99,7 +99,8 @@ pub(super) fn stop(stop: Stop) -> Text {
 pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static str, &'static str)] {
     match error {
         RequestError::Method => &[
-            ("405", "CONNECT or TRACE", "Neither is served"),
+            ("405", "CONNECT or TRACE", "Neither is served; CONNECT for a WebSocket over HTTP/2 is"),
+            ("501", "CONNECT for another protocol than WebSocket (HTTP/2, RFC 8441)", "Of these protocols only WebSocket is served"),
         ],
         RequestError::Authority => &[
             ("400", "The request names no host, several, different ones in Host and target, or a malformed one", "Mend the client's `Host`"),

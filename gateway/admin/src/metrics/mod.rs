@@ -27,7 +27,8 @@
 //! | `postern_origin_requests_total`, `postern_origin_requests_failed_total`, `postern_origin_ejections_total` | origin, address |
 //! | `postern_origin_limit`, `_in_use`, `_waiting`, `_queued_total`, `_refused_total`, `_queue_seconds_total` | origin, limit (`requests`, `connections`) |
 //! | `postern_origin_name_failing`, `postern_origin_name_addresses` | name |
-//! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
+//! | `postern_connections_open`, `_idle`, `_parked`, `postern_origin_connections_open`, `_idle` | worker |
+//! | `postern_plain_connections_total` | outcome |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_files_late`, `postern_store_write_failures_total` | – |
 //! | `postern_fleet_revision`, `postern_fleet_head`, `postern_fleet_age_seconds`, `postern_fleet_leads`, `postern_fleet_alone` | – |
@@ -43,6 +44,8 @@
 //! | `postern_ocsp_answers_total` | ca_id, answer |
 //! | `postern_ocsp_staple_missing` | cert_id, must_staple |
 //! | `postern_ocsp_staple_next_update_timestamp_seconds` | cert_id |
+//! | `postern_acme_hosts` | state |
+//! | `postern_acme_orders_total` | result (`issued`, `failed`) |
 //! | `postern_expiring` | kind, within |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
 //! | `postern_traced_requests_total` | result (`sent`, `dropped`, `failed`, `rejected`) |

@@ -70,7 +70,7 @@ export function Responder({ of }: { of: Ocsp }) {
 }
 
 const POLICIES: [string, string][] = [
-    ["", "None is needed"],
+    ["", "Default: hard, once there is one"],
     ["soft", "Soft: served when it says nothing"],
     ["hard", "Hard: refused when it says nothing"],
 ];

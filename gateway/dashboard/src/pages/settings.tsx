@@ -21,7 +21,7 @@ interface Setting {
 const WHEN = {
     live: "can be set at once",
     reload: "needs a reload",
-    restart: "needs a restart",
+    restart: "taken at a reload, by a new process",
 } as const;
 
 export function Settings({ session }: { session: Session }) {
@@ -73,6 +73,7 @@ function Key(props: { of: Setting; canSet: boolean; done: (value: string) => voi
     const [seen, setSeen] = useState(of.value);
     const [theirs, setTheirs] = useState<string | null>(null);
     const task = useTask();
+    const when = of.key === "store.path" ? "taken at a start" : WHEN[of.change];
     const path = `${OWN}/sysctl/${encodeURIComponent(of.key)}`;
     const set = () =>
         task.run(async () => {
@@ -105,7 +106,7 @@ function Key(props: { of: Setting; canSet: boolean; done: (value: string) => voi
                 </strong>{" "}
                 {of.value !== of.default && <Badge kind="plain">not the default</Badge>}{" "}
                 <span class="quiet">
-                    <Words text={of.kind} />; {WHEN[of.change]}; default{" "}
+                    <Words text={of.kind} />; {when}; default{" "}
                     {of.default === "" ? "(empty)" : of.default}
                 </span>
             </p>

@@ -35,7 +35,7 @@ pub enum Stop {
     BadHttp,
     /// The socket broke, or a TLS record was bad.
     Broken,
-    /// The gateway is stopping.
+    /// The process stops, or was replaced.
     Drained,
     /// The client's certificate is no longer good: revoked, expired, or its CA removed.
     CertificateLost,

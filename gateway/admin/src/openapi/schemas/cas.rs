@@ -100,7 +100,8 @@ fn crls() -> Vec<Named> {
     let policy = || {
         policy().or_null().about(
             "What is done with a client when no list speaks for its certificate: `hard` refuses \
-             it, `soft` serves it; with `null` no list is needed",
+             it, `soft` serves it; with `null` no list is needed until the CA has one, then it \
+             is as `hard`",
         )
     };
     let file = || {
