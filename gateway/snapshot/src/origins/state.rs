@@ -158,7 +158,8 @@ impl AddressState {
         let place = u8::try_from(place.unwrap_or_default()).unwrap_or_default();
         let before = self.health();
         if before == Health::Unhealthy && health == Health::Healthy {
-            self.back_since.store(millis(now), Relaxed);
+            // What it is out for by itself may go on for longer.
+            self.back_since.fetch_max(millis(now), Relaxed);
             self.failures.store(0, Relaxed);
             self.cuts.store(0, Relaxed);
         }

@@ -165,6 +165,16 @@ fn one_that_is_back_gets_little_and_then_its_share() {
     assert_eq!(group.usable(now + Duration::from_secs(15)), 0b01);
     assert!(state.set_health(Health::Healthy, now + Duration::from_secs(15)));
     assert_eq!(at(1, 20), WHOLE_SHARE / 2);
+    // What it is out for by itself goes on for longer than the checks had anything to say.
+    let back = now + Duration::from_secs(20);
+    let times = (0..9).find_map(|_| fail(&group, 0, 1, back));
+    let times = times.expect("it is out again").as_secs();
+    assert!(times > 2, "{times} s");
+    let state = &group.addresses[0].state;
+    assert!(state.set_health(Health::Unhealthy, back));
+    assert!(state.set_health(Health::Healthy, back + Duration::from_secs(1)));
+    assert_eq!(at(0, 20 + times), WHOLE_SHARE / 10);
+    assert_eq!(at(0, 20 + times + 5), WHOLE_SHARE / 2);
 }
 
 #[test]
