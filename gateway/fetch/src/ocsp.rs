@@ -18,7 +18,7 @@ use super::http::{AskError, Confined, Question, ask};
 use crate::limits::{
     OCSP_AT_ONCE, OCSP_BYTES_MAX, OCSP_COMPLAINT_INTERVAL, OCSP_TIMEOUT, OCSP_UNDER_WAY_MAX,
 };
-use control::{Control, Intent, SourceUrl, SourceUrlError};
+use control::{Control, SourceUrl, SourceUrlError};
 use snapshot::questions::{OcspQuery, OcspQueue};
 use tls::limits::OCSP_RETRY;
 use tls::{Answer, CertStatus, NONCE_BYTES, OcspError, OcspQuestion};
@@ -138,9 +138,8 @@ impl OcspClient {
     /// Lets every worker look at its live connections again.
     async fn trust_moves(&self) {
         let control = self.control.clone();
-        let moved = tokio::task::spawn_blocking(move || {
-            control.changer(Intent::of("OCSP responder")).move_trust()
-        });
+        // It compiles a snapshot, and waits for a change that is under way.
+        let moved = tokio::task::spawn_blocking(move || control.move_trust());
         match moved.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "live connections were not looked at again"),

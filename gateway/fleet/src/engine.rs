@@ -48,13 +48,10 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether etcd takes nothing more, because its quota is used up.
+    /// Whether etcd takes nothing more, because its quota is used up. What was asked may have been done all the same:
+    /// etcd says so of the change that takes the last of its room.
     pub(crate) fn is_no_space(&self) -> bool {
-        let Self::Failed(etcd_client::Error::GRpcStatus(status)) = self else {
-            return false;
-        };
-        // The code alone may also mean too many requests.
-        status.code() == tonic::Code::ResourceExhausted && status.message().contains("space")
+        matches!(self, Self::Failed(error) if is_no_space(error))
     }
 }
 
@@ -84,17 +81,27 @@ fn told(error: &etcd_client::Error) -> String {
     text
 }
 
-/// Whether etcd has said no, so that nothing was done, and asking again is of no use.
+fn is_no_space(error: &etcd_client::Error) -> bool {
+    let etcd_client::Error::GRpcStatus(status) = error else {
+        return false;
+    };
+    // The code alone may also mean too many requests, to etcd or to whatever is before it.
+    status.code() == tonic::Code::ResourceExhausted && status.message().contains("space exceeded")
+}
+
+/// Whether etcd has said no, and asking again is of no use. Nothing was done then, unless it says that it has no
+/// space; see [`EngineError::is_no_space`].
 pub(crate) fn is_refusal(error: &etcd_client::Error) -> bool {
     use tonic::Code;
-    matches!(
+    let is_said = matches!(
         error,
         etcd_client::Error::GRpcStatus(status) if matches!(
             status.code(),
             Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated
-                | Code::FailedPrecondition | Code::ResourceExhausted | Code::OutOfRange
+                | Code::FailedPrecondition | Code::OutOfRange
         )
-    )
+    );
+    is_said || is_no_space(error)
 }
 
 impl FromStr for Member {

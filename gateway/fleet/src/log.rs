@@ -80,6 +80,11 @@ impl LogError {
             _ => false,
         }
     }
+
+    /// See [`EngineError::is_no_space`].
+    pub(crate) fn is_no_space(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_no_space())
+    }
 }
 
 impl From<Error> for LogError {
@@ -103,6 +108,16 @@ pub enum AppendError {
     /// The answer was lost, and it could not be found out whether it was added.
     #[error("etcd's answer was lost, and it is not known whether the change was made: {0}")]
     Unknown(LogError),
+}
+
+/// What has become of an entry that was to be added.
+enum Fate {
+    Added,
+    /// Another one has its place.
+    Passed,
+    /// Nothing was added where it was to be.
+    Nothing,
+    Unknown,
 }
 
 /// The log of one fleet. Clones share a connection.
@@ -402,12 +417,13 @@ impl Log {
             let was_lost = is_lost.swap(true, Ordering::Relaxed);
             let answer = values.txn(txn.clone()).await;
             if let Err(error) = &answer {
-                let is_nothing = is_refusal(error) || is_unsent(error);
-                is_lost.store(was_lost || !is_nothing, Ordering::Relaxed);
+                let is_settled = is_refusal(error) || is_unsent(error);
+                is_lost.store(was_lost || !is_settled, Ordering::Relaxed);
             }
             Ok(answer?)
         };
         let answer = self.until(end, ask).await;
+        let is_lost = lost.load(Ordering::Relaxed);
         match answer {
             Ok(answer) if answer.succeeded() => Ok(*next),
             Ok(answer) => {
@@ -420,9 +436,38 @@ impl Log {
                     _ => Err(AppendError::Moved),
                 }
             }
+            Err(error) if error.is_no_space() => match self.fate(end, (head, next), value).await {
+                Fate::Added => Ok(*next),
+                Fate::Passed => Err(AppendError::Moved),
+                // An earlier try may still be under way.
+                Fate::Nothing if !is_lost => Err(error.into()),
+                Fate::Nothing | Fate::Unknown => Err(AppendError::Unknown(error)),
+            },
             // After a lost answer, a refusal does not say that nothing was added.
-            Err(error) if lost.load(Ordering::Relaxed) => Err(AppendError::Unknown(error)),
+            Err(error) if is_lost => Err(AppendError::Unknown(error)),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks what has become of an entry that was to be added behind `head`, once no answer is waited for.
+    async fn fate(&self, end: Instant, (head, next): (&Head, &Head), value: &[u8]) -> Fate {
+        let key = &self.names.entry(next.revision);
+        // In this order: a head that is as it was, and no entry behind it since. Not in one transaction, which an
+        // older etcd refuses as well when it is full, whatever is in it.
+        let look = |log: Self| async move {
+            let head = log.head().await?;
+            let entry = log.values().await?.get(key.as_str(), None).await?;
+            Ok((head, entry))
+        };
+        let Ok((now, entry)) = self.until(end, look).await else {
+            return Fate::Unknown;
+        };
+        match entry.kvs().first() {
+            Some(there) if there.value() == value => Fate::Added,
+            Some(_) => Fate::Passed,
+            None if now == *head => Fate::Nothing,
+            // It was trimmed since, or is another etcd's.
+            None => Fate::Unknown,
         }
     }
 

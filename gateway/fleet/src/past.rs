@@ -93,10 +93,8 @@ impl Log {
         let noted = TxnOp::put(names.past(first), write_past(digests), None);
         let ops = [noted].into_iter().chain(removed.clone());
         match self.remove(first, ops).await {
-            // Then nothing is added, and room is made all the same: an edge that was away asks a person.
-            Err(LogError::Engine(error)) if error.is_no_space() => {
-                self.remove(first, removed).await
-            }
+            // Then nothing is noted, and room is made all the same: an edge that was away asks a person.
+            Err(error) if error.is_no_space() => self.remove(first, removed).await,
             done => done,
         }
     }

@@ -13,12 +13,12 @@ use etcd_client::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::founding::{Founding, write_record};
 use crate::lease::{Lease, Signed};
 use crate::limits::{
-    PAGE_PARTS, PART_TIMEOUT, PART_TRY_TIMEOUT, QUESTION_TIMEOUT, SNAPSHOT_BYTES_MAX,
+    PAGE_PARTS, PART_TIMEOUT, PART_TRY_TIMEOUT, QUESTION_TIMEOUT, RETRY, SNAPSHOT_BYTES_MAX,
     SNAPSHOT_SIGN_PARTS, SNAPSHOT_WRITER_TTL_SEC, VALUE_BYTES_MAX,
 };
 use crate::log::{Log, LogError, answers, new_id, now};
@@ -381,9 +381,11 @@ impl Writing {
             let commit = async { Ok::<_, LogError>(self.log.values().await?.txn(txn).await?) };
             let answer = match commit.await {
                 Ok(answer) => answer,
+                Err(error) if error.is_no_space() && self.is_there(end).await => break,
                 // Whether it was done is seen by what there is.
                 Err(error) if error.may_pass() && Instant::now() < end => {
                     self.log.move_on_from(asked).await;
+                    sleep(RETRY.0).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -426,27 +428,38 @@ impl Writing {
         let txn = &txn;
         let ask = |log: Log| async move { Ok(log.values().await?.txn(txn.clone()).await?) };
         let end = Instant::now() + QUESTION_TIMEOUT;
-        let answer = self.log.until(end, ask).await?;
-        if !answer.succeeded() {
-            let ops = answer.op_responses();
-            let key = self.log.names().snapshot();
-            let is_ours = ops.iter().any(|op| match op {
-                TxnOpResponse::Get(found) => found.kvs().first().is_some_and(|stored| {
-                    stored.key() == key.as_bytes()
-                        && read_manifest(&key, stored.value())
-                            .is_ok_and(|known| known.id == self.written.id)
-                }),
-                _ => false,
-            });
-            // If so, an answer was lost, and it was done.
-            if !is_ours {
-                self.check_mark(&ops)?;
+        match self.log.until(end, ask).await {
+            Ok(answer) if answer.succeeded() || self.is_named(&answer.op_responses()) => {}
+            Ok(answer) => {
+                self.check_mark(&answer.op_responses())?;
                 self.forget().await;
                 return Err(SnapshotError::Founded);
             }
+            Err(error) if error.is_no_space() && self.is_there(end).await => {}
+            Err(error) => return Err(error.into()),
         }
         self.end().await;
         Ok(())
+    }
+
+    /// Whether it is the snapshot that etcd has: then an answer was lost, and it was done.
+    fn is_named(&self, ops: &[TxnOpResponse]) -> bool {
+        let key = self.log.names().snapshot();
+        ops.iter().any(|op| match op {
+            TxnOpResponse::Get(found) => found.kvs().first().is_some_and(|stored| {
+                stored.key() == key.as_bytes()
+                    && read_manifest(&key, stored.value())
+                        .is_ok_and(|known| known.id == self.written.id)
+            }),
+            _ => false,
+        })
+    }
+
+    /// The same, asked: an etcd whose space is used up says so of what it has done, too.
+    async fn is_there(&self, end: Instant) -> bool {
+        let look = async |log: Log| log.snapshot().await;
+        let there = self.log.until(end, look).await;
+        matches!(there, Ok(Some(known)) if known.id == self.written.id)
     }
 
     /// Whether etcd knows that this is being written.

@@ -24,29 +24,41 @@ pub(crate) async fn gather(history: Arc<History>, events: Arc<Events>, control: 
     let between = Duration::from_millis(EVENT_WINDOW_MSEC.unsigned_abs());
     let mut tick = tokio::time::interval(between);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut told = control.model().revision;
+    let state = || {
+        let model = control.model();
+        (model.lineage, model.revision)
+    };
+    let mut told = state();
     loop {
         tick.tick().await;
         let geo = control.geo();
         history.add_events(&events, |address| geo.as_ref()?.place(address).country);
-        let revision = control.model().revision;
-        if revision == told {
+        let now = state();
+        if now == told {
             continue;
         }
-        let wanted = usize::try_from(revision.saturating_sub(told))
+        let revision = now.1;
+        // Of a state that has taken the place of another one, the last change stands for all.
+        let is_same = now.0 == told.0;
+        let before = if is_same {
+            told.1
+        } else {
+            revision.saturating_sub(1)
+        };
+        let wanted = usize::try_from(revision.saturating_sub(before))
             .unwrap_or(usize::MAX)
             .min(EVENT_CHANGES_READ_MAX);
         let reader = control.clone();
         let read = tokio::task::spawn_blocking(move || reader.audit(0, wanted)).await;
         match read {
             Ok(Ok((entries, _))) => {
-                let new = entries.iter().rev().filter(|entry| entry.revision > told);
+                let new = entries.iter().rev().filter(|entry| entry.revision > before);
                 history.add_changes(new.map(|entry| (entry.revision, change(entry))));
             }
             Ok(Err(error)) => tracing::warn!(%error, "the newest changes cannot be told"),
             Err(_panicked) => {}
         }
-        told = told.max(revision);
+        told = now;
     }
 }
 

@@ -25,6 +25,8 @@ type Layer = HashMap<Table, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
 pub(crate) struct Overlay {
     below: Arc<dyn Store>,
     layer: Mutex<Layer>,
+    /// The revision that it will have, if that is another one than below.
+    revision: Option<u64>,
 }
 
 impl Overlay {
@@ -33,9 +35,18 @@ impl Overlay {
         let overlay = Self {
             below,
             layer: Mutex::default(),
+            revision: None,
         };
         overlay.put(writes);
         overlay
+    }
+
+    /// The same at this revision.
+    pub(crate) fn at(self, revision: u64) -> Self {
+        Self {
+            revision: Some(revision),
+            ..self
+        }
     }
 
     fn put(&self, writes: &[Write]) {
@@ -54,7 +65,7 @@ impl Overlay {
 
 impl Store for Overlay {
     fn revision(&self) -> Result<u64, StoreError> {
-        self.below.revision()
+        self.revision.map_or_else(|| self.below.revision(), Ok)
     }
 
     fn commit_as(&self, _expected: u64, _next: u64, writes: &[Write]) -> Result<(), StoreError> {

@@ -465,6 +465,7 @@ impl Shared {
         // Another log may have led to the same number.
         let is_another = found.as_ref().map(mark) != writer.member.as_ref().map(mark);
         if model.revision != known.revision || is_another {
+            model.lineage = known.lineage + 1;
             // Connections have been judged by what was there, whatever its number is.
             model.trust_epoch = model.trust_epoch.max(known.trust_epoch + 1);
             let host = writer.default_host.as_ref();
@@ -506,6 +507,18 @@ impl Shared {
                 Err(error.into())
             }
         }
+    }
+
+    /// Has live connections of this process verified again. Nothing else comes of it: it is no change.
+    pub(crate) fn move_trust(&self) -> Result<(), ChangeError> {
+        let mut writer = self.lock();
+        let mut model = (**self.model.load()).clone();
+        model.trust_epoch += 1;
+        let host = writer.default_host.as_ref();
+        let (snapshot, parts) = compile(&model, host, &self.seal, &writer.parts)?;
+        self.publish(&mut writer, snapshot, parts);
+        self.model.store(Arc::new(model));
+        Ok(())
     }
 
     /// Counts a change that the store did not take.

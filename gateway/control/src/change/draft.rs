@@ -81,6 +81,14 @@ impl<'c> Draft<'c> {
             return Ok(());
         };
         let last = self.model.revision - 1;
+        if let Some(mine) = self.notes.first().filter(|_| seen > last) {
+            return Err(ChangeError::Changed {
+                noun: mine.noun.clone(),
+                key: mine.key.clone(),
+                actor: "another state, which took the place of what was seen".into(),
+                revision: last,
+            });
+        }
         // Who has seen nothing newer than what is looked at has to look again.
         let first = seen.max(last.saturating_sub(SEEN_REVISIONS_MAX));
         for revision in first + 1..=last {

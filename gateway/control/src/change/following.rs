@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::change::control::{Control, Shared};
+use crate::change::control::Control;
 use crate::change::error::{ChangeError, OpenError};
 use crate::compile::{CompileError, compile};
 use crate::store::orders::Orders;
@@ -70,20 +70,6 @@ impl From<FollowError> for ChangeError {
             .into(),
             FollowError::NotFollowing => StoreError::HandedOver.into(),
         }
-    }
-}
-
-impl Shared {
-    /// Has connections of this process verified again.
-    pub(crate) fn move_trust_here(&self) -> Result<(), ChangeError> {
-        let mut writer = self.lock();
-        let mut model = (**self.model.load()).clone();
-        model.trust_epoch += 1;
-        let host = writer.default_host.as_ref();
-        let (snapshot, parts) = compile(&model, host, &self.seal, &writer.parts)?;
-        self.publish(&mut writer, snapshot, parts);
-        self.model.store(Arc::new(model));
-        Ok(())
     }
 }
 

@@ -242,10 +242,11 @@ impl Shared {
             Begins::Behind => OldAudit::Stays,
         };
         let mut writes = state::difference(self.store.as_ref(), next, parts, old_audit)?;
-        // Whether it can be served is seen before anything is touched.
-        let after = Overlay::over(self.store.clone(), &writes);
+        // Whether it can be served is seen before anything is touched. What is loaded bears the revision that it will
+        // have: with the one of before, which may be higher, what is compiled of it would pass for what comes next.
+        let after = Overlay::over(self.store.clone(), &writes).at(next);
         let (mut model, index) = load::load(&after)?;
-        model.revision = next;
+        model.lineage = known.lineage + 1;
         // Connections have been judged by what was there, whatever its number is.
         model.trust_epoch = model.trust_epoch.max(known.trust_epoch + 1);
         model.alone = known.alone.clone();

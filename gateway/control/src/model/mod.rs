@@ -59,6 +59,9 @@ pub type Associations = BTreeMap<(Id, AuthoritySet), Arc<BTreeSet<HostName>>>;
 pub struct Model {
     /// The store's number of the last change.
     pub revision: u64,
+    /// Another one after each state that took the place of all that this process had. That state may be older: what
+    /// is remembered by revisions holds within one lineage only.
+    pub lineage: u64,
     /// Moves when a CA, a CRL, an association or a revocation changes.
     pub trust_epoch: u64,
     /// The one account of this gateway.
@@ -101,6 +104,7 @@ impl Model {
     pub(crate) fn empty(account: Id) -> Self {
         Self {
             revision: 0,
+            lineage: 0,
             trust_epoch: 1,
             account,
             zones: Arc::default(),

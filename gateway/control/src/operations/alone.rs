@@ -15,7 +15,7 @@ use crate::change::{Changes, Reads};
 use crate::compile::compile;
 use crate::limits::ALONE_MAX;
 use crate::model::alone::{Alone, AloneEntry, AloneWhat};
-use crate::model::hex::hex;
+use crate::model::hex::{hex, unhex_any};
 use crate::model::id::{Id, Uuid};
 use crate::model::revocation_reason::RevocationReason;
 use crate::operations::denied::{Deny, meant_by};
@@ -160,18 +160,23 @@ pub(crate) fn merge(control: &Control) -> Result<usize, ChangeError> {
             AloneWhat::Revoked {
                 zone,
                 certificate,
+                authority,
+                serial,
                 reason,
-                ..
             } => {
-                let revoked = control_of.revoke_certificate_for(*zone, *certificate, *reason);
-                revoked.map(drop)
+                let bytes = unhex_any(serial);
+                let bytes = bytes.ok_or_else(|| ChangeError::invalid("serial", "it is not in hex"));
+                bytes.and_then(|serial| {
+                    control_of.revoke_again(*zone, *certificate, *authority, &serial, *reason)
+                })
             }
             AloneWhat::Denied { authority, denied } => control_of.deny_again(*authority, denied),
         };
         match done {
             Ok(()) => {}
+            // Then nobody is believed whom it has signed.
             Err(ChangeError::NotFound { noun, key }) => {
-                tracing::warn!(%noun, key, "what was denied on this edge alone is gone from the fleet");
+                tracing::warn!(%noun, key, "the CA of what was denied on this edge alone is gone from the fleet");
             }
             // Nobody can be asked now; the others would wait for nothing.
             Err(error @ ChangeError::Store(_)) => return Err(error),

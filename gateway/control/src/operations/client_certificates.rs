@@ -18,6 +18,7 @@ use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
 use crate::limits::{CERTIFICATES_MAX, REVOKED_AT_ONCE_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN};
 use crate::model::client_certificate::Status;
+use crate::model::hex::hex;
 use crate::model::id::{ID_BYTES, Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::revocation_reason::RevocationReason;
@@ -305,25 +306,76 @@ impl<A: Changes> Control<A> {
         id: Uuid,
         revoked: Option<RevocationReason>,
     ) -> Result<ClientCertificate, ChangeError> {
-        let status = match revoked {
-            Some(_) => Status::Revoked,
-            None => Status::Active,
-        };
-        self.change(|draft| {
-            let shared = draft.shared();
-            let mut entry = shared.entry(zone, id)?;
-            let body = shared.body(zone, entry.sequence)?;
-            let old = entry;
-            if entry.status != status {
-                let serial = fill(&draft.model, zone, &entry, &body)?.details.serial;
-                entry.status = status;
-                entry.status_since = draft.now.seconds();
-                put_entry(draft, zone, Some(old), entry);
-                draft.set_revoked(entry.authority, &serial, revoked);
+        self.change(|draft| set_status(draft, zone, id, revoked))
+    }
+
+    /// Revokes what was revoked before, elsewhere. Of a certificate that is not on record its CA is told the serial
+    /// number: whom that CA has signed is believed with a record or without. Nothing when it is revoked already.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] when the CA is not there, and nobody whom it signed is believed.
+    pub(crate) fn revoke_again(
+        &self,
+        zone: Id,
+        id: Uuid,
+        authority: Uuid,
+        serial: &[u8],
+        reason: RevocationReason,
+    ) -> Result<(), ChangeError> {
+        self.change(|draft| match set_status(draft, zone, id, Some(reason)) {
+            Err(ChangeError::NotFound { .. }) => {
+                revoke_unrecorded(draft, (zone, id), authority, serial, reason)
             }
-            fill(&draft.model, zone, &entry, &body)
+            done => done.map(drop),
         })
     }
+}
+
+fn set_status(
+    draft: &mut Draft<'_>,
+    zone: Id,
+    id: Uuid,
+    revoked: Option<RevocationReason>,
+) -> Result<ClientCertificate, ChangeError> {
+    let status = match revoked {
+        Some(_) => Status::Revoked,
+        None => Status::Active,
+    };
+    let shared = draft.shared();
+    let mut entry = shared.entry(zone, id)?;
+    let body = shared.body(zone, entry.sequence)?;
+    let old = entry;
+    if entry.status != status {
+        let serial = fill(&draft.model, zone, &entry, &body)?.details.serial;
+        entry.status = status;
+        entry.status_since = draft.now.seconds();
+        put_entry(draft, zone, Some(old), entry);
+        draft.set_revoked(entry.authority, &serial, revoked);
+    }
+    fill(&draft.model, zone, &entry, &body)
+}
+
+/// Revokes a certificate that nothing but its CA and its serial number is known of.
+fn revoke_unrecorded(
+    draft: &mut Draft<'_>,
+    (zone, id): (Id, Uuid),
+    authority: Uuid,
+    serial: &[u8],
+    reason: RevocationReason,
+) -> Result<(), ChangeError> {
+    if !draft.model.authorities.contains_key(&authority) {
+        return Err(ChangeError::not_found(Noun::Authority, authority));
+    }
+    let revoked = draft.model.revoked.get(&authority);
+    if revoked.is_some_and(|revoked| revoked.serials.contains(serial)) {
+        return Ok(());
+    }
+    let after = json!({
+        "zone": zone, "status": Status::Revoked.as_str(), "authority": authority, "serial_number": hex(serial),
+    });
+    draft.note(Noun::ClientCertificate, id, None, Some(&after));
+    draft.set_revoked(authority, serial, Some(reason));
+    Ok(())
 }
 
 impl<A: Reads> Control<A> {

@@ -13,7 +13,6 @@ use crate::model::id::Uuid;
 use crate::model::revocation::OcspSettings;
 use crate::model::source_url::SourceUrl;
 use crate::operations::revocation_lists::{present, uploaded};
-use crate::store::StoreError;
 use tls::CrlPolicy;
 
 /// What is to change of it. `None` leaves as it is.
@@ -97,20 +96,15 @@ impl<A: Changes> Control<A> {
             Ok(Arc::new(authority))
         })
     }
+}
 
-    /// Has every live connection verified again, because a responder has revoked a client. Where
-    /// another process has the store, those of this process.
+impl Control {
+    /// Has every live connection of this process verified again, because a responder has revoked a client. What
+    /// responders have answered is this process's own, so this is no change: it waits for no store and no fleet.
     ///
     /// # Errors
-    /// The store cannot be written.
+    /// The snapshot does not compile.
     pub fn move_trust(&self) -> Result<(), ChangeError> {
-        let moved = self.change(|draft| {
-            draft.trust_moves();
-            Ok(())
-        });
-        match moved {
-            Err(ChangeError::Store(StoreError::HandedOver)) => self.shared.move_trust_here(),
-            moved => moved,
-        }
+        self.shared.move_trust()
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 /// What becomes of an addition to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+pub(super) enum Mood {
     Well,
     /// It cannot be asked.
     Away,
@@ -25,15 +25,15 @@ enum Mood {
 }
 
 /// A log in memory.
-struct Log {
-    held: Mutex<Held>,
+pub(super) struct Log {
+    pub(super) held: Mutex<Held>,
     appended: AtomicUsize,
 }
 
-struct Held {
+pub(super) struct Held {
     mood: Mood,
     first: Mark,
-    entries: Vec<(Mark, Vec<u8>)>,
+    pub(super) entries: Vec<(Mark, Vec<u8>)>,
 }
 
 impl Held {
@@ -43,11 +43,23 @@ impl Held {
 }
 
 impl Log {
-    fn mood(&self, mood: Mood) {
+    /// One that begins there.
+    pub(super) fn at(first: Mark) -> Arc<Self> {
+        Arc::new(Self {
+            held: Mutex::new(Held {
+                mood: Mood::Well,
+                first,
+                entries: Vec::new(),
+            }),
+            appended: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn mood(&self, mood: Mood) {
         self.held.lock().unwrap().mood = mood;
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.held.lock().unwrap().entries.len()
     }
 }
@@ -95,12 +107,12 @@ impl Ledger for Log {
 }
 
 /// Edges of one fleet, each with a store of its own and the same key.
-struct Fleet {
-    log: Arc<Log>,
-    edges: Vec<World>,
+pub(super) struct Fleet {
+    pub(super) log: Arc<Log>,
+    pub(super) edges: Vec<World>,
 }
 
-const NAME: &str = "edge";
+pub(super) const NAME: &str = "edge";
 
 /// A world with the key of another.
 fn with_key_of(other: &World) -> World {
@@ -119,7 +131,7 @@ fn with_key_of(other: &World) -> World {
 
 impl Fleet {
     /// Founded by the first, with what it has.
-    fn of(first: World, others: usize) -> Self {
+    pub(super) fn of(first: World, others: usize) -> Self {
         let state = Mutex::new(None);
         let founded = first.control().found(NAME, |founded| {
             let (mark, parts) = (founded.mark, founded.parts.clone());
@@ -131,14 +143,7 @@ impl Fleet {
             Ok(())
         });
         let membership = founded.unwrap();
-        let log = Arc::new(Log {
-            held: Mutex::new(Held {
-                mood: Mood::Well,
-                first: membership.mark,
-                entries: Vec::new(),
-            }),
-            appended: AtomicUsize::new(0),
-        });
+        let log = Log::at(membership.mark);
         first.control().attach(Ok(log.clone()));
         let state = state.into_inner().unwrap().unwrap();
         let mut edges = vec![first];
@@ -151,7 +156,7 @@ impl Fleet {
         Self { log, edges }
     }
 
-    fn edge(&self, number: usize) -> &Control {
+    pub(super) fn edge(&self, number: usize) -> &Control {
         self.edges[number].control()
     }
 
@@ -162,7 +167,7 @@ impl Fleet {
     }
 
     /// Has all edges catch up, and compares them byte for byte and in what they hold in memory.
-    fn compare(&self, what: &str) {
+    pub(super) fn compare(&self, what: &str) {
         let pictures = self.edges.iter().map(|world| {
             let control = world.control();
             control

@@ -26,6 +26,7 @@ mod documents;
 mod durability;
 mod expiry;
 mod fleet;
+mod fleet_back;
 mod following;
 mod formats;
 mod host_settings;

@@ -36,7 +36,11 @@ enum PublishError {
 }
 
 /// A zone's managed CAs, the issuing one first, each with the revision of its revocations.
-type Contents = Vec<(Uuid, u64)>;
+#[derive(Debug, PartialEq, Eq)]
+struct Contents {
+    lineage: u64,
+    authorities: Vec<(Uuid, u64)>,
+}
 
 /// What was written of one zone.
 #[derive(Debug)]
@@ -53,8 +57,8 @@ struct Written {
 pub struct CrlDirectory {
     path: PathBuf,
     zones: BTreeMap<Id, Written>,
-    /// The store's revision when it was last looked at, and when to look although it is the same.
-    looked: Option<(u64, i64)>,
+    /// The model's lineage and revision when it was last looked at, and when to look although they are the same.
+    looked: Option<((u64, u64), i64)>,
 }
 
 fn seconds(duration: Duration) -> i64 {
@@ -64,7 +68,15 @@ fn seconds(duration: Duration) -> i64 {
 fn contents(model: &Model, zone: Id) -> Contents {
     let revision = |id| model.revoked.get(id).map_or(0, |revoked| revoked.revision);
     let managed = model.managed(zone);
-    managed.iter().map(|ca| (ca.id, revision(&ca.id))).collect()
+    Contents {
+        lineage: model.lineage,
+        authorities: managed.iter().map(|ca| (ca.id, revision(&ca.id))).collect(),
+    }
+}
+
+/// Tells a model from every other one that this process has had.
+fn version(model: &Model) -> (u64, u64) {
+    (model.lineage, model.revision)
 }
 
 impl CrlDirectory {
@@ -81,9 +93,9 @@ impl CrlDirectory {
     /// Whether there may be something to write; cheap when there is not.
     #[must_use]
     pub fn is_due(&self, control: &Control, now: Moment) -> bool {
-        let revision = control.model().revision;
+        let now_has = version(&control.model());
         self.looked
-            .is_none_or(|(looked, due)| looked != revision || due <= now.seconds())
+            .is_none_or(|(looked, due)| looked != now_has || due <= now.seconds())
     }
 
     /// Brings the files up to date. What cannot be written is told in the log and tried again after
@@ -132,7 +144,7 @@ impl CrlDirectory {
             }
         }
         let due = self.zones.values().map(|written| written.due_sec).min();
-        self.looked = Some((model.revision, due.unwrap_or(i64::MAX)));
+        self.looked = Some((version(&model), due.unwrap_or(i64::MAX)));
     }
 
     fn write(
@@ -145,7 +157,7 @@ impl CrlDirectory {
         fs::create_dir_all(&self.path).map_err(|why| PublishError::File(self.path.clone(), why))?;
         let mut files = BTreeSet::new();
         let mut text = String::new();
-        for (id, _) in wanted {
+        for (id, _) in &wanted.authorities {
             let list = control.revocation_list(zone, *id)?;
             text.push_str(&pem::write("X509 CRL", &list));
             files.insert(replace(self.path.join(format!("{id}.crl")), &list)?);

@@ -29,6 +29,8 @@ pub(crate) type Known = Option<Option<FileMark>>;
 #[derive(Debug)]
 pub struct CrlFiles {
     watched: BTreeMap<Uuid, Watched>,
+    /// Of the model that their lists were put into.
+    lineage: u64,
     look: LookAt,
     deadline: Duration,
     pub(crate) again_after: Duration,
@@ -46,6 +48,7 @@ impl CrlFiles {
     pub(crate) fn with(look: LookAt, deadline: Duration) -> Self {
         Self {
             watched: BTreeMap::new(),
+            lineage: 0,
             look,
             deadline,
             again_after: CRL_FILE_AGAIN,
@@ -106,11 +109,14 @@ impl Watched {
 
     /// Asks for a look, unless one is under way.
     fn ask(&mut self, now: Instant) {
+        if self.asked.is_some() {
+            return;
+        }
         if self.again.is_some_and(|again| again <= now) {
             self.again = None;
             self.known = None;
         }
-        if self.asked.is_none() && self.ask.send(self.known).is_ok() {
+        if self.ask.send(self.known).is_ok() {
             self.asked = Some(now);
         }
     }
@@ -163,10 +169,10 @@ impl Control {
         model.authorities.values().any(|ca| ca.crl.file.is_some())
     }
 
-    /// Reads the files that changed since they were last looked at, and after [`CRL_FILE_AGAIN`] those
-    /// that were not good. What is wrong with one is logged once, and the list that was there stays. A
-    /// file that does not answer holds up no
-    /// other, and is told of after [`FILE_DEADLINE`].
+    /// Reads the files that changed since they were last looked at, after [`CRL_FILE_AGAIN`] those that were not
+    /// good, and all of them when another state has taken the place of what was here. What is wrong with one is
+    /// logged once, and the list that was there stays. A file that does not answer holds up no other, and is told
+    /// of after [`FILE_DEADLINE`].
     pub fn read_crl_files(&self, seen: &mut CrlFiles) {
         let model = self.model();
         let named = model.authorities.values().filter_map(|authority| {
@@ -189,7 +195,12 @@ impl Control {
                 }
             }
         }
+        // A state that took the place of what was there may lack the lists that were read.
+        let is_another = std::mem::replace(&mut seen.lineage, model.lineage) != model.lineage;
         for watched in seen.watched.values_mut() {
+            if is_another {
+                watched.again = Some(now);
+            }
             watched.ask(now);
         }
         let until = now + FILE_LOOK_WAIT;

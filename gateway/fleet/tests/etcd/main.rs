@@ -9,6 +9,7 @@
 mod cluster;
 mod credentials;
 mod follower;
+mod full;
 mod handle;
 mod leadership;
 mod log;
