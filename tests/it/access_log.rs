@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tests::client::body;
 use tests::gateway::ZONE;
-use tests::{Gateway, Origin, Setup, wait};
+use tests::{Gateway, Origin, Setup, tool, wait};
 
 use http::Request;
 
@@ -178,4 +178,21 @@ async fn a_full_disk_is_said_and_costs_lines_only() {
     });
     gateway.says("the access log cannot be written: No space left on device");
     assert_eq!(client.get("/").await.unwrap().status, 200);
+}
+
+#[test]
+fn a_journal_that_may_not_be_read_is_no_empty_log() {
+    let gateway = Setup::new().set("log.access", "stdout").start();
+    let programs = gateway.file("bin");
+    std::fs::create_dir(&programs).unwrap();
+    // It ends as journalctl does for a user who may not read the journal.
+    std::os::unix::fs::symlink("/bin/false", programs.join("journalctl")).unwrap();
+    let mut log = std::process::Command::new(tool::postern());
+    log.env("PATH", &programs);
+    log.arg("--socket").arg(gateway.file("admin.sock"));
+    let why = tool::run(log.arg("log")).failed(1);
+    assert!(
+        why.contains("journalctl") && why.contains("systemd-journal"),
+        "{why}"
+    );
 }

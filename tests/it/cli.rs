@@ -196,6 +196,47 @@ async fn zones_hosts_and_certificates() {
     );
 }
 
+#[test]
+fn keys_and_certificates_go_into_files_for_scripts_too() {
+    let gateway = Setup::new().start();
+    let out = gateway.file("keys");
+    std::fs::create_dir(&out).unwrap();
+    let create = ["cert", "create", "--zone", ZONE, "--cn", "till-1", "--p12"];
+    let to = ["--out", out.to_str().unwrap(), "--json"];
+    let made = gateway.cli(&[&create[..], &to].concat()).json();
+    for (field, name) in [
+        ("certificate_file", "till-1.pem"),
+        ("private_key_file", "till-1.key"),
+        ("pkcs12_file", "till-1.p12"),
+    ] {
+        let path = out.join(name);
+        assert_eq!(made[field], path.to_str().unwrap(), "{made}");
+        assert!(path.is_file(), "{name}");
+    }
+    for secret in ["private_key", "pkcs12"] {
+        assert!(made[secret].is_null(), "{secret} is in its file");
+    }
+    assert!(
+        made["pkcs12_password"].is_string(),
+        "the password is nowhere else: {made}"
+    );
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+    let certificate = read(out.join("till-1.pem"));
+    assert_eq!(made["certificate"], certificate);
+    drop(Identity::from_pem(
+        &certificate,
+        &read(out.join("till-1.key")),
+    ));
+
+    let (csr, signed) = (gateway.file("till-2.csr"), out.join("till-2.pem"));
+    std::fs::write(&csr, pki::request("till-2").0).unwrap();
+    let sign = ["cert", "sign", "--zone", ZONE, "--csr"];
+    let to = [csr.to_str().unwrap(), "--out", signed.to_str().unwrap()];
+    let made = gateway.cli(&[&sign[..], &to, &["--json"]].concat()).json();
+    assert_eq!(made["certificate_file"], signed.to_str().unwrap(), "{made}");
+    assert_eq!(made["certificate"], read(signed));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules() {
     let origin = Origin::echo();
@@ -404,6 +445,13 @@ fn status_check_and_exit_codes() {
         check.contains("good") && check.contains("running gateway"),
         "{check}"
     );
+    let check = gateway.cli(&["check", "--config", conf, "--json"]).json();
+    assert_eq!(check["files"], json!([conf]), "{check}");
+    assert_eq!(check["store"]["state"], "in_use", "{check}");
+    assert_eq!(check["errors"], json!([]), "{check}");
+    // One that runs answers nothing; the file is not there, should it not be refused.
+    let run = ["run", "--config", "/nowhere/postern.conf", "--json"];
+    assert!(gateway.cli(&run).failed(2).contains("--json"));
     drop(gateway.cli(&["no-such-command"]).failed(2));
     drop(
         gateway
@@ -414,18 +462,22 @@ fn status_check_and_exit_codes() {
     for argument in ["--help", "--version"] {
         assert!(gateway.cli(&[argument]).ok().contains("postern"));
     }
-    std::fs::write(gateway.file("bad.conf"), "timeout.hedaer = 5s\n").unwrap();
-    let bad = gateway
-        .cli(&[
-            "check",
-            "--config",
-            gateway.file("bad.conf").to_str().unwrap(),
-        ])
-        .failed(78);
-    assert!(
-        bad.contains("bad.conf:1:1") && bad.contains("timeout.header"),
-        "{bad}"
-    );
+    let file = gateway.file("bad.conf");
+    std::fs::write(&file, "timeout.hedaer = 5s\n").unwrap();
+    let file = file.to_str().unwrap();
+    let bad = gateway.cli(&["check", "--config", file, "--json"]);
+    let found: Value = serde_json::from_str(&bad.out).unwrap();
+    let error = &found["errors"][0];
+    assert_eq!(error["file"], file, "{found}");
+    assert_eq!(error["line"], 1, "{found}");
+    assert_eq!(error["column"], 1, "{found}");
+    for bad in [bad, gateway.cli(&["check", "--config", file])] {
+        let bad = bad.failed(78);
+        assert!(
+            bad.contains("bad.conf:1:1") && bad.contains("timeout.header"),
+            "{bad}"
+        );
+    }
     let nobody = tool::run(std::process::Command::new(tool::postern()).args([
         "--socket",
         "/dev/null/x",

@@ -176,7 +176,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        _ if cli.test => check::check(&ConfigFile { config: cli.config }.sources()),
+        _ if cli.test => check::check(&ConfigFile { config: cli.config }.sources(), false),
         Some(command) => command.run(&cli.target, cli.json),
         None => Err(CliError::Usage(Cli::command().render_help().to_string())),
     };
@@ -197,12 +197,33 @@ impl Command {
         Cli::command()
     }
 
+    /// Refuses `--json` where there is no answer that could be JSON. What `man` and `completions` write
+    /// is for other programs, and the same with it.
+    fn refuse_json(&self) -> Result<(), CliError> {
+        let why = match self {
+            Self::Run(_) => {
+                "`postern run` is the gateway and answers nothing that could be JSON; leave --json away. \
+                 `postern status --json` asks the one that runs, and `log.access.format = json` is for its \
+                 access log"
+            }
+            Self::Demo(_) => {
+                "`postern demo` prints commands for people to paste, and then is a gateway; leave --json \
+                 away. `postern status --json` with its socket asks the one that runs"
+            }
+            _ => return Ok(()),
+        };
+        Err(CliError::Usage(why.into()))
+    }
+
     fn run(self, target: &Target, json: bool) -> Output {
+        if json {
+            self.refuse_json()?;
+        }
         let client = || Client::new(target);
         match self {
             Self::Run(run) => run.run(),
             Self::Demo(demo) => demo.run(),
-            Self::Check(file) => check::check(&file.sources()),
+            Self::Check(file) => check::check(&file.sources(), json),
             Self::Zone(zone) => zone.run(&client()?, json),
             Self::Host(host) => host.run(&client()?, json),
             Self::Origin(origin) => origin.run(&client()?, json),
@@ -224,7 +245,7 @@ impl Command {
             Self::Reload(reload) => reload.run(target, &client()?, json),
             Self::Upgrade(upgrade) => upgrade.run(&client()?, json),
             Self::Fleet(fleet) => fleet.run(&client()?, json),
-            Self::Log(log) => log.run(client),
+            Self::Log(log) => log.run(client, json),
             Self::Status => status::status(&client()?, json),
             Self::Top(top) => top.run(target, json),
             Self::Doctor(doctor) => doctor.run(&client()?, json),

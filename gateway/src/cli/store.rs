@@ -75,7 +75,7 @@ fn told(verified: &Verified, verb: &str, path: &Path, json: bool) -> String {
     } = verified;
     if json {
         return json_text(&json!({
-            "path": path,
+            "path": path.display().to_string(),
             "format": format,
             "revision": revision,
             "size": size,
@@ -140,7 +140,7 @@ impl Store {
                 let made = backup(&client()?, &absolute)?;
                 Ok(if json {
                     json_text(&json!({
-                        "path": absolute, "revision": made.revision, "size": made.size,
+                        "path": absolute.display().to_string(), "revision": made.revision, "size": made.size,
                     }))
                 } else {
                     format!(

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use self::files::{Password, Targets};
+use self::files::{CERTIFICATE_FILE, Password, Targets};
 use self::revoke::Revoke;
 use crate::cli::client::files::{PUBLIC, read_request, write_new};
 use crate::cli::client::names::{ZoneRef, str_of, text};
@@ -169,16 +169,18 @@ impl Cert {
                 if let (Some(password), Some(body)) = (&password, body.as_object_mut()) {
                     body.insert("pkcs12_password".into(), password.text.as_str().into());
                 }
-                let mut made = client.post(&zone.own("client_certificates"), &body)?;
+                let made = client.post(&zone.own("client_certificates"), &body)?;
+                let password = password.as_ref();
                 match files {
-                    _ if json => {
-                        let made_up = password.filter(|password| password.made);
-                        if let (Some(password), Some(made)) = (made_up, made.as_object_mut()) {
-                            made.insert("pkcs12_password".into(), password.text.into());
-                        }
-                        Ok(json_text(&made))
+                    Some(files) => {
+                        files.write(&made, password)?;
+                        Ok(if json {
+                            json_text(&files.record(made, password))
+                        } else {
+                            files.told(password) + &details(&made)
+                        })
                     }
-                    Some(files) => Ok(files.write(&made, password.as_ref())? + &details(&made)),
+                    None if json => Ok(json_text(&made)),
                     None => Ok(format!(
                         "{}{}",
                         text(&made, "certificate"),
@@ -195,13 +197,20 @@ impl Cert {
                 let csr = read_request(&csr)?;
                 let zone = ZoneRef::find(client, &zone.zone)?;
                 let body = json!({ "csr": csr, "validity_days": days.days });
-                let made = client.post(&zone.path("client_certificates"), &body)?;
+                let mut made = client.post(&zone.path("client_certificates"), &body)?;
                 match out {
-                    _ if json => Ok(json_text(&made)),
                     Some(path) => {
                         write_new(&path, str_of(&made, "certificate"), PUBLIC)?;
-                        Ok(format!("wrote {}\n{}", path.display(), details(&made)))
+                        let path = path.display().to_string();
+                        if !json {
+                            return Ok(format!("wrote {path}\n{}", details(&made)));
+                        }
+                        if let Some(fields) = made.as_object_mut() {
+                            fields.insert(CERTIFICATE_FILE.into(), path.into());
+                        }
+                        Ok(json_text(&made))
                     }
+                    None if json => Ok(json_text(&made)),
                     None => Ok(text(&made, "certificate")),
                 }
             }

@@ -2,29 +2,32 @@
 //!
 //! Owns the filters. Reads the file that `log.access` names, or the journal when it goes to standard
 //! output; a file that is rotated away is followed to its successor. Lines in the common format are
-//! shown too, and found by the certificate's fingerprint, which is all that they say of it.
+//! shown too, and found by the certificate's fingerprint, which is all that they say of it. [`lines`] finds
+//! lines in files and pipes.
+
+mod lines;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use config::{LogField, LogFields};
+use rustix::process::Signal;
 use serde_json::Value;
 
+use self::lines::{lines_until_end, next_line, piped_line, successor, tail};
 use super::client::Client;
 use super::client::names::{OWN, str_of};
 use super::explain::must_be_known;
 use super::output::{CliError, Output};
-use crate::limits::ACCESS_LOG_LINE_BYTES_READ;
 
 /// How often a file is looked at for more.
 const LOOK: Duration = Duration::from_millis(200);
-/// Bytes from the end of a file in which the last lines are looked for.
-const TAIL_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The access log: its last lines, and with -f those that come
 #[derive(Debug, clap::Args)]
@@ -53,10 +56,21 @@ pub(super) struct Log {
     /// The systemd unit whose journal is read when the log goes to standard output
     #[arg(long, value_name = "UNIT", default_value = "postern")]
     unit: String,
+    /// Whether every line that is shown has to be JSON
+    #[arg(skip)]
+    json: bool,
 }
 
+/// Whether whoever reads what is shown wants more of it.
+type Shown = Result<ControlFlow<()>, CliError>;
+
 impl Log {
-    pub(super) fn run(self, client: impl FnOnce() -> Result<Client, CliError>) -> Output {
+    pub(super) fn run(
+        mut self,
+        client: impl FnOnce() -> Result<Client, CliError>,
+        json: bool,
+    ) -> Output {
+        self.json = json;
         if let Some(reason) = &self.reason {
             must_be_known(reason)?;
         }
@@ -76,8 +90,8 @@ impl Log {
                 "the access log is off; set `log.access` in postern.conf, then `postern reload`"
                     .into(),
             )),
-            "stdout" | "stderr" => self.journal(),
-            file => self.file(Path::new(file)),
+            "stdout" | "stderr" => self.journal(self.journalctl(), &mut std::io::stdout()),
+            file => self.file(Path::new(file), &mut std::io::stdout()),
         }
     }
 
@@ -131,77 +145,133 @@ impl Log {
         Ok(())
     }
 
-    /// Lines of the unit's journal.
-    fn journal(&self) -> Output {
-        let mut journal = Command::new("journalctl");
-        journal.args(["--unit", &self.unit, "--output", "cat", "--quiet"]);
+    /// What prints the unit's journal. Not quiet: it says on standard error when it may not read all of it.
+    fn journalctl(&self) -> Command {
+        let mut journalctl = Command::new("journalctl");
+        journalctl.args(["--unit", &self.unit, "--output", "cat"]);
         if self.follow {
-            journal.args(["--follow", "--lines", "10000"]);
+            journalctl.args(["--follow", "--lines", "10000"]);
         } else {
-            journal.args(["--lines", "100000"]);
+            journalctl.args(["--lines", "100000"]);
         }
-        let failed = |why: std::io::Error| {
-            CliError::Failed(format!(
-                "the access log goes to standard output, and the journal cannot be read: journalctl: {why}"
-            ))
+        journalctl
+    }
+
+    /// Shows lines of the journal, as `journalctl` prints them.
+    fn journal(&self, mut journalctl: Command, out: &mut dyn Write) -> Output {
+        let mut child = journalctl
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|why| unreadable_journal(&why))?;
+        let shown = match child.stdout.take() {
+            Some(lines) => self.journal_lines(BufReader::new(lines), out),
+            None => Ok(ControlFlow::Continue(())),
         };
-        let mut child = journal.stdout(Stdio::piped()).spawn().map_err(failed)?;
-        let Some(out) = child.stdout.take() else {
-            return Ok(String::new());
-        };
-        let lines = BufReader::new(out).lines().map_while(Result::ok);
-        if self.follow {
-            for line in lines.filter(|line| self.fits(line)) {
-                show(&line)?;
-            }
-        } else {
-            for line in self.last(lines) {
-                show(&line)?;
-            }
+        if !matches!(shown, Ok(ControlFlow::Continue(()))) {
+            // With --follow it would learn only from its next line that nobody reads any more.
+            drop(child.kill());
         }
         // Not waited for, it would stay behind as a zombie.
-        drop(child.wait());
+        let status = child.wait();
+        if shown?.is_continue() {
+            must_be_whole(status.map_err(|why| unreadable_journal(&why))?)?;
+        }
         Ok(String::new())
     }
 
-    fn file(&self, path: &Path) -> Output {
-        let failed = |why: std::io::Error| CliError::Failed(format!("{}: {why}", path.display()));
+    fn journal_lines(&self, mut journal: impl BufRead, out: &mut dyn Write) -> Shown {
+        let lines = std::iter::from_fn(|| piped_line(&mut journal).transpose());
+        if self.follow {
+            return self.show_fitting(lines, out, |why| unreadable_journal(&why));
+        }
+        let last = self.last(lines).map_err(|why| unreadable_journal(&why))?;
+        self.show_all(&last, out)
+    }
+
+    fn file(&self, path: &Path, out: &mut dyn Write) -> Output {
+        let failed = |why| unreadable_file(path, &why);
         let mut reader = tail(path).map_err(failed)?;
-        let mut lines = Vec::new();
-        while let Some(line) = next_line(&mut reader).map_err(failed)? {
-            lines.push(line);
-        }
-        for line in self.last(lines.into_iter()) {
-            show(&line)?;
-        }
-        if !self.follow {
+        let last = self.last(lines_until_end(&mut reader)).map_err(failed)?;
+        if self.show_all(&last, out)?.is_break() || !self.follow {
             return Ok(String::new());
         }
-        loop {
-            match next_line(&mut reader).map_err(failed)? {
-                Some(line) if self.fits(&line) => show(&line)?,
-                Some(_) => {}
-                None => {
-                    std::thread::sleep(LOOK);
-                    if let Some(successor) = successor(&mut reader, path) {
-                        reader = BufReader::new(successor);
-                    }
-                }
+        while self.look(&mut reader, path, out)?.is_continue() {
+            std::thread::sleep(LOOK);
+        }
+        Ok(String::new())
+    }
+
+    /// Shows what has come since the last look, and goes on with the successor of a file that was rotated away.
+    fn look(&self, reader: &mut BufReader<File>, path: &Path, out: &mut dyn Write) -> Shown {
+        // Looked for first: what was written before the rotation is in the old file only.
+        let next = successor(reader, path);
+        let failed = |why| unreadable_file(path, &why);
+        let shown = self.show_fitting(lines_until_end(reader), out, failed)?;
+        if let Some(next) = next {
+            *reader = BufReader::new(next);
+        }
+        Ok(shown)
+    }
+
+    /// Shows the lines that fit, each as soon as it is there.
+    fn show_fitting(
+        &self,
+        lines: impl Iterator<Item = std::io::Result<String>>,
+        out: &mut dyn Write,
+        failed: impl Fn(std::io::Error) -> CliError,
+    ) -> Shown {
+        for line in lines {
+            let line = line.map_err(&failed)?;
+            if self.fits(&line) && self.show(&line, out)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn show_all(&self, lines: &[String], out: &mut dyn Write) -> Shown {
+        for line in lines {
+            if self.show(line, out)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Shows one line; a reader that has seen enough (`| head`) is not an error.
+    fn show(&self, line: &str, out: &mut dyn Write) -> Shown {
+        if self.json && !line.trim_start().starts_with('{') {
+            return Err(CliError::Failed(
+                "a line of the access log is not JSON: it was written in another format; leave --json away, \
+                 or set `log.access.format = json` for those that come"
+                    .into(),
+            ));
+        }
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Ok(()) => Ok(ControlFlow::Continue(())),
+            Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+            Err(why) => Err(CliError::Failed(format!("standard output: {why}"))),
         }
     }
 
     /// The last lines that fit.
-    fn last(&self, lines: impl Iterator<Item = String>) -> Vec<String> {
+    fn last(
+        &self,
+        lines: impl Iterator<Item = std::io::Result<String>>,
+    ) -> std::io::Result<Vec<String>> {
         let mut kept = std::collections::VecDeque::new();
-        for line in lines.filter(|line| self.fits(line)) {
+        for line in lines {
+            let line = line?;
+            if !self.fits(&line) {
+                continue;
+            }
             if kept.len() >= self.lines {
                 kept.pop_front();
             }
             kept.push_back(line);
         }
         kept.truncate(self.lines);
-        kept.into()
+        Ok(kept.into())
     }
 
     fn fits(&self, line: &str) -> bool {
@@ -318,20 +388,6 @@ pub(super) fn last_of_certificate(client: &Client, print: &str) -> Result<Option
     Ok(last)
 }
 
-/// The end of a file, from the beginning of a line.
-fn tail(path: &Path) -> std::io::Result<BufReader<File>> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let from = size.saturating_sub(TAIL_BYTES);
-    file.seek(SeekFrom::Start(from))?;
-    let mut reader = BufReader::new(file);
-    if from > 0 {
-        // The first is most likely the end of a line.
-        drop(next_line(&mut reader)?);
-    }
-    Ok(reader)
-}
-
 /// Whether some field of these names, at any depth, passes.
 fn holds(value: &Value, names: &[&str], test: &dyn Fn(&Value) -> bool) -> bool {
     match value {
@@ -350,41 +406,34 @@ fn any(value: &Value, test: &dyn Fn(&Value) -> bool) -> bool {
     }
 }
 
-/// A whole line, `None` when there is no more now. What is not whole yet is read again later.
-fn next_line(reader: &mut BufReader<File>) -> std::io::Result<Option<String>> {
-    use std::io::Read;
-    let mut line = Vec::new();
-    let count = reader
-        .by_ref()
-        .take(ACCESS_LOG_LINE_BYTES_READ)
-        .read_until(b'\n', &mut line)?;
-    if count > 0 && line.last() != Some(&b'\n') && (count as u64) < ACCESS_LOG_LINE_BYTES_READ {
-        let back = i64::try_from(count).unwrap_or_default();
-        reader.seek_relative(-back)?;
-        return Ok(None);
+fn unreadable_file(path: &Path, why: &std::io::Error) -> CliError {
+    CliError::Failed(format!("{}: {why}", path.display()))
+}
+
+fn unreadable_journal(why: &std::io::Error) -> CliError {
+    CliError::Failed(format!(
+        "the access log goes to standard output, and the journal cannot be read: journalctl: {why}"
+    ))
+}
+
+/// Refuses a journal that was not read to its end. What journalctl says of it is on standard error already.
+fn must_be_whole(ended: ExitStatus) -> Result<(), CliError> {
+    // Ctrl-C is for both of us.
+    let was_asked_to = ended.signal() == Some(Signal::INT.as_raw());
+    if ended.success() || was_asked_to {
+        return Ok(());
     }
-    Ok((count > 0).then(|| String::from_utf8_lossy(&line).trim_end().to_owned()))
-}
-
-/// The file that is at the path now, when it is another one, or the same one cut short.
-fn successor(reader: &mut BufReader<File>, path: &Path) -> Option<File> {
-    let there = File::open(path).ok()?;
-    let (new, old) = (there.metadata().ok()?, reader.get_ref().metadata().ok()?);
-    let is_other = (new.dev(), new.ino()) != (old.dev(), old.ino());
-    let was_cut = !is_other && new.len() < reader.stream_position().ok()?;
-    (is_other || was_cut).then_some(there)
-}
-
-fn show(line: &str) -> Result<(), CliError> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(|why| CliError::Failed(format!("standard output: {why}")))
+    Err(CliError::Failed(format!(
+        "the access log goes to standard output, and the journal cannot be read: journalctl ended with {ended}, \
+         and what it says of that is above. Ask as root or as a member of the group systemd-journal, name another unit with \
+         --unit, or a file with --file"
+    )))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     fn log(change: impl FnOnce(&mut Log)) -> Log {
         let mut log = Log {
@@ -396,6 +445,7 @@ mod tests {
             certificate: None,
             file: None,
             unit: "postern".into(),
+            json: false,
         };
         change(&mut log);
         log
@@ -442,35 +492,135 @@ mod tests {
         ] {
             assert_eq!(log.fits(line), fits, "{log:?}");
         }
-        let many = (0..5).map(|n| format!("{{\"host\":\"{n}\"}}"));
-        assert_eq!(log(|_| {}).last(many).len(), 2);
+        let many = (0..5).map(|n| Ok(format!("{{\"host\":\"{n}\"}}")));
+        assert_eq!(log(|_| {}).last(many).unwrap().len(), 2);
     }
 
     #[test]
     fn what_is_no_reason_is_refused_before_anything_is_read() {
         let wrong = log(|log| log.reason = Some("revokd".into()));
         let never = || -> Result<Client, CliError> { panic!("nobody is asked") };
-        let why = wrong.run(never).unwrap_err().to_string();
+        let why = wrong.run(never, false).unwrap_err().to_string();
         assert!(why.contains("did you mean `revoked`?"), "{why}");
     }
 
+    /// Somebody who reads what is shown, line by line, until the receiver is dropped.
+    struct Reader {
+        line: String,
+        to: Sender<String>,
+    }
+
+    impl Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.line.push_str(&String::from_utf8_lossy(bytes));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            let line = std::mem::take(&mut self.line);
+            self.to
+                .send(line)
+                .map_err(|_gone| ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    fn reader() -> (Reader, Receiver<String>) {
+        let (to, shown) = channel();
+        let line = String::new();
+        (Reader { line, to }, shown)
+    }
+
+    /// What comes of a journal that `script` prints, and what of it is shown.
+    fn journal(log: &Log, script: &str) -> (Output, Vec<String>) {
+        let (mut reader, shown) = reader();
+        let mut program = Command::new("sh");
+        program.args(["-c", script]);
+        let ended = log.journal(program, &mut reader);
+        drop(reader);
+        (ended, shown.iter().collect())
+    }
+
     #[test]
-    fn a_line_that_is_not_whole_is_read_when_it_is_and_a_rotated_file_is_followed() {
+    fn lines_written_just_before_a_rotation_are_shown() {
         let directory = fixtures::Directory::new();
         let path = directory.path().join("access.log");
-        std::fs::write(&path, "one\ntw").unwrap();
-        let mut reader = BufReader::new(File::open(&path).unwrap());
-        assert_eq!(next_line(&mut reader).unwrap().as_deref(), Some("one"));
-        assert_eq!(next_line(&mut reader).unwrap(), None);
-        let mut file = File::options().append(true).open(&path).unwrap();
-        file.write_all(b"o\n").unwrap();
-        assert_eq!(next_line(&mut reader).unwrap().as_deref(), Some("two"));
-        assert!(successor(&mut reader, &path).is_none());
+        let write = |line: &str| {
+            let mut options = File::options();
+            let mut file = options.append(true).create(true).open(&path).unwrap();
+            file.write_all(line.as_bytes()).unwrap();
+        };
+        let (mut out, shown) = reader();
+        let log = log(|_| {});
+        write("{\"n\":1}\n");
+        let mut file = tail(&path).unwrap();
+        let mut look = || log.look(&mut file, &path, &mut out).unwrap();
+        assert!(look().is_continue());
+        assert_eq!(shown.try_iter().collect::<Vec<_>>(), ["{\"n\":1}\n"]);
+        // Between two looks.
+        write("{\"n\":2}\n");
         std::fs::rename(&path, directory.path().join("access.log.1")).unwrap();
-        std::fs::write(&path, "three\n").unwrap();
-        let mut reader = BufReader::new(successor(&mut reader, &path).unwrap());
-        assert_eq!(next_line(&mut reader).unwrap().as_deref(), Some("three"));
-        std::fs::write(&path, "").unwrap();
-        assert!(successor(&mut reader, &path).is_some(), "it was cut short");
+        write("{\"n\":3}\n");
+        assert!(look().is_continue());
+        assert!(look().is_continue());
+        let rest: Vec<String> = shown.try_iter().collect();
+        assert_eq!(rest, ["{\"n\":2}\n", "{\"n\":3}\n"]);
+        // As `| head` does.
+        drop(shown);
+        write("{\"n\":4}\n");
+        assert!(look().is_break());
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_does_not_end_the_journal() {
+        let script = r#"printf '{"n":"\377"}\n{"n":2}\n'"#;
+        for follow in [false, true] {
+            let (ended, shown) = journal(&log(|log| log.follow = follow), script);
+            ended.unwrap();
+            assert_eq!(shown, ["{\"n\":\"\u{fffd}\"}\n", "{\"n\":2}\n"]);
+        }
+    }
+
+    #[test]
+    fn a_journal_that_may_not_be_read_is_an_error_and_ctrl_c_is_none() {
+        let denied = r#"echo '{"n":1}'; exit 1"#;
+        let (ended, shown) = journal(&log(|_| {}), denied);
+        let why = ended.unwrap_err().to_string();
+        for wanted in ["exit status: 1", "systemd-journal", "--file"] {
+            assert!(why.contains(wanted), "{wanted}: {why}");
+        }
+        assert_eq!(
+            shown,
+            ["{\"n\":1}\n"],
+            "what there is is shown all the same"
+        );
+        let (ended, _) = journal(&log(|log| log.follow = true), "kill -s INT $$");
+        ended.unwrap();
+        let (ended, _) = journal(&log(|log| log.follow = true), "kill -s KILL $$");
+        assert!(ended.unwrap_err().to_string().contains("signal: 9"));
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_ends_a_journal_that_goes_on() {
+        let (mut out, shown) = reader();
+        drop(shown);
+        let mut program = Command::new("sh");
+        program.args(["-c", r#"echo '{"n":1}'; exec sleep 86400"#]);
+        let log = log(|log| log.follow = true);
+        // Not ended by us, it would be waited for.
+        assert_eq!(log.journal(program, &mut out).unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_where_json_is_asked_for() {
+        let common = r#"192.0.2.1 - - [21/Nov/2025:01:22:09 +0000] "GET / HTTP/1.1" 200 5"#;
+        let json = log(|log| log.json = true);
+        let (mut out, shown) = reader();
+        assert!(json.show(REVOKED, &mut out).unwrap().is_continue());
+        let why = json.show(common, &mut out).unwrap_err().to_string();
+        assert!(why.contains("log.access.format"), "{why}");
+        assert!(log(|_| {}).show(common, &mut out).is_ok());
+        drop(out);
+        let shown: Vec<String> = shown.iter().collect();
+        assert_eq!(shown, [format!("{REVOKED}\n"), format!("{common}\n")]);
     }
 }
