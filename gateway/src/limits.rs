@@ -19,7 +19,10 @@ pub const RENEW_LOOK: Duration = Duration::from_millis(250);
 /// Lines a second that libraries for protocols have in the gateway's own log, altogether: what a
 /// peer sends makes them, and they name nobody. Further ones are lost; `log.level = debug` shows all.
 pub const LIBRARY_LINES_PER_SECOND: u32 = 5;
-/// How long the access-log writer has to write what is queued when the process ends.
+/// Lines of the gateway's own log that wait for who reads standard error: half a megabyte. Further ones
+/// are lost, and counted.
+pub const LOG_QUEUE_LINES: usize = 4_096;
+/// How long the writers of the logs have to write what is queued when the process ends.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a process that ends waits for changes that had begun and for files that are read.
 pub const BLOCKING_TIMEOUT: Duration = Duration::from_secs(5);

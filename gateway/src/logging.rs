@@ -1,11 +1,14 @@
 //! The log on standard error: what the gateway tells of itself, and how much.
 //!
-//! Owns the level, which can change while the gateway runs, and how many lines libraries have.
+//! Owns the level, which can change while the gateway runs, how many lines libraries have, and the thread
+//! that writes them: whoever reads standard error may stand still, and no worker with him.
 
-use std::io::IsTerminal;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -13,7 +16,7 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::prelude::*;
 
-use crate::limits::LIBRARY_LINES_PER_SECOND;
+use crate::limits::{LIBRARY_LINES_PER_SECOND, LOG_FLUSH_TIMEOUT, LOG_QUEUE_LINES};
 use config::LogLevel;
 
 /// By its place among all levels, the most important first.
@@ -27,17 +30,101 @@ const LEVELS: [Level; 5] = [
     Level::TRACE,
 ];
 
-/// What the gateway tells of itself goes to standard error; under systemd into the journal.
-pub(crate) fn start(level: LogLevel) {
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+/// What the gateway tells of itself goes to standard error; under systemd into the journal. What is
+/// queued when the answer is dropped is written first, if that is possible soon.
+///
+/// # Errors
+/// There is no thread for it.
+pub(crate) fn start(level: LogLevel) -> io::Result<Rest> {
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     set_level(level);
+    let (queue, queued) = Queue::new();
+    let lost = queue.lost.clone();
+    std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || write(&queued, &lost, io::stderr(), tell))?;
+    let rest = Rest(queue.words.clone());
     let wanted = Wanted::default();
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(move || queue.clone())
         .with_ansi(colours)
         .with_target(false)
         .with_filter(wanted);
     tracing_subscriber::registry().with(lines).init();
+    Ok(rest)
+}
+
+/// What the writer is told.
+enum Word {
+    Line(Vec<u8>),
+    /// Whether all before it is written; by letting go of this.
+    Flush(#[expect(dead_code, reason = "its end is the answer")] Sender<()>),
+}
+
+/// Takes lines without ever waiting: one that does not fit is lost, and counted.
+#[derive(Clone)]
+struct Queue {
+    words: Sender<Word>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Queue {
+    fn new() -> (Self, Receiver<Word>) {
+        let (words, queued) = bounded(LOG_QUEUE_LINES);
+        let lost = Arc::default();
+        (Self { words, lost }, queued)
+    }
+}
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.words.try_send(Word::Line(line.to_vec())).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes what is queued, until nobody queues any more. Tells how much was lost once it has caught up.
+fn write(queued: &Receiver<Word>, lost: &AtomicU64, mut out: impl Write, tell: impl Fn(u64)) {
+    for word in queued {
+        if let Word::Line(line) = &word {
+            // Where it fails there is nobody to tell.
+            drop(out.write_all(line));
+        }
+        if queued.is_empty() {
+            match lost.swap(0, Ordering::Relaxed) {
+                0 => {}
+                count => tell(count),
+            }
+        }
+    }
+}
+
+fn tell(lost: u64) {
+    tracing::warn!(
+        lost,
+        "lines of this log are missing: standard error took no more"
+    );
+}
+
+/// What is still to be written when a run ends.
+#[must_use]
+pub(crate) struct Rest(Sender<Word>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let (flushed, is_flushed) = bounded(0);
+        // Who does not read must not keep the process from ending.
+        let asked = self.0.send_timeout(Word::Flush(flushed), LOG_FLUSH_TIMEOUT);
+        if asked.is_ok() {
+            let _has_ended = is_flushed.recv_timeout(LOG_FLUSH_TIMEOUT);
+        }
+    }
 }
 
 /// Whether a library for a protocol says it: peers decide how often.
@@ -108,6 +195,50 @@ impl<S> Filter<S> for Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
+
+    /// Writes to the test, which may not read yet.
+    struct Out(mpsc::SyncSender<String>);
+
+    impl Write for Out {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let text_of = String::from_utf8(text.to_vec()).unwrap();
+            self.0.send(text_of).map_err(io::Error::other)?;
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_who_reads_the_log_and_what_is_lost_is_told() {
+        let (mut queue, queued) = Queue::new();
+        let (sent, read) = mpsc::sync_channel(0);
+        let lost = queue.lost.clone();
+        let (tell, told) = mpsc::channel();
+        let tell = move |count| tell.send(count).unwrap();
+        let writer = std::thread::spawn(move || write(&queued, &lost, Out(sent), tell));
+        // Nobody reads: these come back all the same. The first is with the writer, or still queued.
+        let more = 10;
+        for index in 0..LOG_QUEUE_LINES + more {
+            queue.write_all(format!("{index}\n").as_bytes()).unwrap();
+        }
+        let lost = queue.lost.load(Ordering::Relaxed);
+        assert!((more as u64 - 1..=more as u64).contains(&lost), "{lost}");
+        // What is queued is written before a run ends.
+        let rest = Rest(queue.words.clone());
+        drop(queue);
+        let reading = std::thread::spawn(move || read.iter().collect::<Vec<_>>());
+        drop(rest);
+        writer.join().unwrap();
+        assert_eq!(told.iter().collect::<Vec<_>>(), [lost]);
+        let lines = reading.join().unwrap();
+        let all = LOG_QUEUE_LINES + more - usize::try_from(lost).unwrap();
+        let wanted: Vec<_> = (0..all).map(|index| format!("{index}\n")).collect();
+        assert_eq!(lines, wanted);
+    }
 
     #[test]
     fn libraries_have_so_many_lines_a_second() {

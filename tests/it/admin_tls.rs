@@ -174,6 +174,55 @@ fn a_certificate_is_read_again() {
 }
 
 #[test]
+fn tls_comes_and_goes_with_a_reload() {
+    let authority = Authority::root("Admin CA");
+    let identity = authority.server(&["admin.example.test"]);
+    let address = new_loopback();
+    let mut gateway = Setup::new()
+        .set("admin.listen", &address.to_string())
+        .start();
+    write(&gateway, &identity);
+    let head = "GET /livez HTTP/1.1\r\nhost: localhost";
+    let in_clear = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let text = format!("{head}\r\nconnection: close\r\n\r\n");
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+        status(&String::from_utf8_lossy(&answer)) == "200"
+    };
+    let over_tls = || {
+        ask(address, &authority, SslVersion::TLS1_3, head)
+            .is_ok_and(|answer| status(&answer) == "200")
+    };
+    assert!(in_clear() && !over_tls());
+    let listen = ("admin.listen", address.to_string());
+    let (certificate, key) = (gateway.file("admin.pem"), gateway.file("admin.key"));
+    let whole = [
+        (listen.0, &*listen.1),
+        ("admin.tls_certificate", certificate.to_str().unwrap()),
+        ("admin.tls_key", key.to_str().unwrap()),
+    ];
+    // What cannot be used changes nothing.
+    let other = authority.server(&["admin.example.test"]);
+    fs::write(&key, other.key_pem()).unwrap();
+    gateway.configure(&whole);
+    let before = gateway.pid();
+    gateway.signal("HUP");
+    gateway.says("stays as it was");
+    write(&gateway, &identity);
+    gateway.signal("HUP");
+    gateway.replaced(before);
+    assert!(over_tls() && !in_clear());
+    gateway.configure(&whole[..1]);
+    let before = gateway.pid();
+    gateway.signal("HUP");
+    gateway.replaced(before);
+    assert!(in_clear() && !over_tls());
+}
+
+#[test]
 fn the_network_needs_tls() {
     let mut gateway = Setup::new().start();
     gateway.stop();

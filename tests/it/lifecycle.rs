@@ -1,5 +1,7 @@
 //! Starting, stopping, reloading, dying: what was acknowledged stays, what was begun is finished.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -146,6 +148,84 @@ async fn sighup_takes_a_good_file_and_keeps_off_a_bad_one() {
         200,
         "connections live on"
     );
+}
+
+/// Whether the process answers this signal, by its number, and does not end by it (proc(5), `SigCgt`).
+fn answers_to(process: u32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[test]
+fn a_signal_that_comes_during_the_start_is_answered_after_it() {
+    let mut gateway = Setup::new().start();
+    gateway.stop();
+    // Whoever opens this to write waits until somebody reads.
+    let fifo = gateway.file("access.fifo");
+    tool::run(Command::new("mkfifo").arg(&fifo)).ok();
+    gateway.configure(&[("log.access", fifo.to_str().unwrap())]);
+    std::fs::remove_file(gateway.file("stderr.log")).unwrap();
+    let mut starting = gateway.spawn();
+    let process = starting.id();
+    tests::wait::until("signals to be listened to", || {
+        let all = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
+        all.iter()
+            .all(|signal| answers_to(process, *signal))
+            .then_some(())
+    });
+    assert!(!answers_to(process, libc::SIGTERM), "a start can be ended");
+    for signal in ["USR1", "HUP"] {
+        tool::signal(process, signal);
+    }
+    assert!(!gateway.stderr().contains("listening"));
+    let mut options = std::fs::OpenOptions::new();
+    let reader = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let reader = reader.open(&fifo).unwrap();
+    gateway.says("listening");
+    gateway.says("was read again");
+    tool::signal(process, "TERM");
+    let ended = tests::wait::until("the gateway to end", || starting.try_wait().unwrap());
+    assert!(ended.success(), "{}", gateway.stderr());
+    drop(reader);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_the_log_holds_up_nothing() {
+    let origin = Origin::echo();
+    let mut gateway = Setup::new()
+        .set("log.access", "off")
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    gateway.stop();
+    gateway.configure(&[("log.level", "trace"), ("log.access", "off")]);
+    let log = gateway.file("stderr.log");
+    std::fs::remove_file(&log).unwrap();
+    tool::run(Command::new("mkfifo").arg(&log)).ok();
+    // Open, so that a writer finds a reader, and not read.
+    let mut options = std::fs::OpenOptions::new();
+    let unread = options.read(true).write(true).open(&log).unwrap();
+    gateway.start();
+    let client = gateway.client("api.example.test").http2().await.unwrap();
+    for index in 0..500 {
+        let answer = client.get(&format!("/{index}")).await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let mut full = std::fs::OpenOptions::new();
+    let mut full = full
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&log)
+        .unwrap();
+    let why = full.write_all(&[b'x'; 4_096]).unwrap_err();
+    assert_eq!(
+        why.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "the log is stuck"
+    );
+    assert!(gateway.stop().success());
+    drop(unread);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

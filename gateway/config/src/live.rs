@@ -164,19 +164,28 @@ impl Live {
         let restart = KEYS.iter().filter(|key| key.change == Change::Restart);
         let differ = restart.filter(|key| (key.show)(&current) != (key.show)(config));
         let differ = differ.map(|key| key.name).collect();
-        current.tunables = config.tunables;
-        current.log_level = config.log_level;
-        current.default_host.clone_from(&config.default_host);
-        current.private_origins = config.private_origins;
-        current.geoip_database.clone_from(&config.geoip_database);
-        current
-            .geoip_asn_database
-            .clone_from(&config.geoip_asn_database);
-        current
-            .admin_tls_certificate
-            .clone_from(&config.admin_tls_certificate);
-        current.admin_tls_key.clone_from(&config.admin_tls_key);
-        current.pins.clone_from(&config.pins);
+        let before = current.clone();
+        *current = Config {
+            // What takes a new process.
+            listen: before.listen,
+            listen_http: before.listen_http,
+            health_listen: before.health_listen,
+            workers: before.workers,
+            store_path: before.store_path,
+            ca_key_file: before.ca_key_file,
+            crl_directory: before.crl_directory,
+            admin_socket: before.admin_socket,
+            admin_listen: before.admin_listen,
+            access_log: before.access_log,
+            trace_otlp: before.trace_otlp,
+            tls_groups: before.tls_groups,
+            tls_min_version: before.tls_min_version,
+            steer_mode: before.steer_mode,
+            steer_interfaces: before.steer_interfaces,
+            steer_synproxy: before.steer_synproxy,
+            fleet: before.fleet,
+            ..config.clone()
+        };
         self.tunables.store(Arc::new(config.tunables));
         differ
     }
@@ -237,6 +246,7 @@ fn find(name: &str) -> Result<&'static Key, SettingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Kind;
     use std::time::Duration;
     use vocabulary::hostname::HostName;
 
@@ -279,6 +289,68 @@ mod tests {
         });
         assert!(live.set("limit.connections", "7").is_err());
         assert!(live.set("limit.connections", "8").is_ok());
+    }
+
+    /// Another value of the key than its default.
+    fn other(key: &Key, config: &Config) -> Config {
+        let words = match key.kind {
+            Kind::Word(words) | Kind::Words(words) => words,
+            _ => &[],
+        };
+        let values = [
+            "on",
+            "off",
+            "none",
+            "2",
+            "3",
+            "16",
+            "40",
+            "60",
+            "4s",
+            "90s",
+            "600s",
+            "64k",
+            "100M",
+            "127.0.0.1:9",
+            "203.0.113.0/24",
+            "/elsewhere",
+            "https://a.test/x",
+            "http://127.0.0.1:4318",
+            "a.test",
+            "https://127.0.0.1:2379",
+            "a@b.test",
+            "one",
+            "time",
+            "lo",
+        ];
+        let tried = words.iter().chain(&values).find_map(|value| {
+            let mut other = config.clone();
+            other.listen.clear();
+            let is_set = (key.set)(&mut other, value).is_ok();
+            (is_set && (key.show)(&other) != (key.show)(config)).then_some(other)
+        });
+        tried.unwrap_or_else(|| panic!("a value for `{}` is to be added above", key.name))
+    }
+
+    #[test]
+    fn each_key_is_taken_by_a_reload_or_named() {
+        for key in KEYS {
+            let live = Live::new(Config::default());
+            let (before, wanted) = (Config::default(), other(key, &Config::default()));
+            let differ = live.reload(&wanted);
+            let shown = live.get(key.name).unwrap().value;
+            if key.change == Change::Restart {
+                assert!(differ.contains(&key.name), "{}", key.name);
+                assert_eq!(shown, (key.show)(&before), "{}", key.name);
+            } else {
+                assert_eq!(shown, (key.show)(&wanted), "{}", key.name);
+            }
+            // Nothing but what was changed: `listen` was cleared for the sake of `other`.
+            for rest in KEYS.iter().filter(|rest| rest.name != key.name) {
+                let shown = live.get(rest.name).unwrap().value;
+                assert_eq!(shown, (rest.show)(&before), "{} {}", key.name, rest.name);
+            }
+        }
     }
 
     #[test]

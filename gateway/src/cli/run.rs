@@ -46,7 +46,7 @@ impl Run {
                 voice.refuse(why);
             }
         })?;
-        logging::start(loaded.config.log_level);
+        let _rest = logging::start(loaded.config.log_level).map_err(no_thread)?;
         for error in &loaded.ignored {
             tracing::warn!("ignored: {error}");
         }
@@ -65,6 +65,11 @@ fn load(sources: &Sources, defaults: bool) -> Result<Loaded, CliError> {
         return Err(CliError::NoConfiguration);
     }
     Ok(loaded)
+}
+
+/// The log is written by a thread.
+pub(super) fn no_thread(why: std::io::Error) -> CliError {
+    CliError::Failed(format!("no thread for the log: {why}"))
 }
 
 /// What a run that ended says. Connections that had to be cut were announced in the log.

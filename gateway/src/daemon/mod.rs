@@ -41,7 +41,7 @@ use self::edged::Edged;
 use self::front::Front;
 use self::kept::Kept;
 use self::reload::look_for_default_host;
-use self::signals::{Signals, Wanted, drain, step_back, wait};
+use self::signals::{Requests, Signals, Wanted, drain, step_back, wait};
 use self::steering::steer;
 use self::upgrade::former::Formers;
 pub use self::upgrade::predecessor::{Offered, Predecessor, PredecessorError};
@@ -300,6 +300,14 @@ fn start(
     opening: Opening,
     predecessor: Option<Predecessor<Offered>>,
 ) -> Result<Ended, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System("the runtime of the admin API", error))?;
+    let requests = {
+        let _signals_come_here = runtime.enter();
+        Requests::new()?
+    };
     // A process that is alone finds out first whether the store is its own.
     let (opened, opening) = match predecessor {
         None => (Some(opening.open(&config, false)?), None),
@@ -322,11 +330,6 @@ fn start(
         groups: config.tls_groups.as_slice().into(),
         min_version: config.tls_min_version,
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::System("the runtime of the admin API", error))?;
-
     let upgrade = predecessor.as_ref().map(Predecessor::upgrade);
     let (given, mut gifts) = match predecessor {
         Some(predecessor) => {
@@ -466,7 +469,7 @@ fn start(
         begun: Instant::now(),
     };
     let ended = runtime.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(requests)?;
         // All that may fail is done before there is no way back; they serve once they are told to.
         let (begin, mut begun) = watch::channel(false);
         let failed = |error| StartError::System("plain HTTP", error);

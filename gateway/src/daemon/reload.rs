@@ -15,6 +15,8 @@ use vocabulary::hostname::HostName;
 
 /// The key that no new process takes.
 const STORE: &str = "store.path";
+/// The key that a new process takes when there was none, or is none any more; it is read again otherwise.
+const ADMIN_TLS: &str = "admin.tls_certificate";
 
 /// Reads the configuration files again; one error, and everything stays as it is. Answers whether some of
 /// it takes a new process.
@@ -22,7 +24,7 @@ const STORE: &str = "store.path";
 pub(super) async fn reload(
     shared: &Shared,
     sources: Option<&Sources>,
-    control: &Control,
+    control: &Arc<Control>,
     acme: &AcmeClient,
     admin_tls: Option<&Arc<AdminTls>>,
 ) -> bool {
@@ -44,63 +46,89 @@ pub(super) async fn reload(
             return false;
         }
     };
-    match read {
+    let Read {
+        loaded,
+        geo,
+        switches_tls,
+    } = match read {
+        Ok(read) => read,
         Err(errors) => {
             for line in errors.to_string().lines() {
                 tracing::error!("{line}");
             }
             shared.live.count_reload(false);
             tracing::error!("the configuration stays as it was");
-            false
+            return false;
         }
-        Ok((loaded, geo)) => {
-            let geo = geo.map(Arc::new);
-            control.set_geo(geo.clone());
-            shared.geo.store(geo);
-            acme.configure(super::acme::settings(&loaded.config));
-            let differ = shared.live.reload(&loaded.config);
-            logging::set_level(loaded.config.log_level);
-            let mut is_applied = true;
-            if let Err(error) = control.set_default_host(loaded.config.default_host.clone()) {
-                is_applied = false;
-                tracing::error!(%error, "host.default stays as it was");
-            }
-            if let Err(error) = control.set_reach(reach(&loaded.config)) {
-                is_applied = false;
-                tracing::error!(%error, "control.private_origins stays as it was");
-            }
-            match control.read_system_cas() {
-                Ok(true) => tracing::info!(
-                    "the system's CA bundle has changed: origins are verified by what it has now"
-                ),
-                Ok(false) => {}
-                Err(error) => {
-                    is_applied = false;
-                    tracing::error!(%error, "origins are verified by the system's CA bundle as it was");
-                }
-            }
-            shared.live.count_reload(is_applied);
-            look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
-            tracing::info!(
-                files = loaded.files.len(),
-                "the configuration was read again"
-            );
-            if differ.contains(&STORE) {
-                // Another store is not for connections that are let in by this one.
-                let keys = differ.join(", ");
-                tracing::warn!(
-                    keys,
-                    "changed, and taken at the next start, with the other store"
-                );
-                return false;
-            }
-            if !differ.is_empty() {
-                let keys = differ.join(", ");
-                tracing::info!(keys, "changed: a new process takes over with them");
-            }
-            !differ.is_empty()
+    };
+    let geo = geo.map(Arc::new);
+    control.set_geo(geo.clone());
+    shared.geo.store(geo);
+    acme.configure(super::acme::settings(&loaded.config));
+    let mut differ = shared.live.reload(&loaded.config);
+    if switches_tls {
+        differ.push(ADMIN_TLS);
+    }
+    logging::set_level(loaded.config.log_level);
+    // A change may hold the writer for as long as etcd takes: this thread answers meanwhile.
+    let (writer, config) = (control.clone(), loaded.config.clone());
+    let telling = tokio::task::spawn_blocking(move || tell(&writer, &config));
+    let is_applied = telling.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "telling what has changed failed");
+        false
+    });
+    shared.live.count_reload(is_applied);
+    look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
+    tracing::info!(
+        files = loaded.files.len(),
+        "the configuration was read again"
+    );
+    if differ.contains(&STORE) {
+        // Another store is not for connections that are let in by this one.
+        let keys = differ.join(", ");
+        tracing::warn!(
+            keys,
+            "changed, and taken at the next start, with the other store"
+        );
+        return false;
+    }
+    if !differ.is_empty() {
+        let keys = differ.join(", ");
+        tracing::info!(keys, "changed: a new process takes over with them");
+    }
+    !differ.is_empty()
+}
+
+/// Tells the control plane what holds from now on. Whether it has taken all of it; it says what it has not.
+fn tell(control: &Control, config: &Config) -> bool {
+    let mut is_applied = true;
+    if let Err(error) = control.set_default_host(config.default_host.clone()) {
+        is_applied = false;
+        tracing::error!(%error, "host.default stays as it was");
+    }
+    if let Err(error) = control.set_reach(reach(config)) {
+        is_applied = false;
+        tracing::error!(%error, "control.private_origins stays as it was");
+    }
+    match control.read_system_cas() {
+        Ok(true) => tracing::info!(
+            "the system's CA bundle has changed: origins are verified by what it has now"
+        ),
+        Ok(false) => {}
+        Err(error) => {
+            is_applied = false;
+            tracing::error!(%error, "origins are verified by the system's CA bundle as it was");
         }
     }
+    is_applied
+}
+
+/// What the files name.
+struct Read {
+    loaded: Loaded,
+    geo: Option<Geo>,
+    /// The admin API's address is to speak TLS and does not, or the other way round.
+    switches_tls: bool,
 }
 
 /// Why the files are not taken.
@@ -116,21 +144,24 @@ enum ReloadError {
 
 /// Reads all that the files name. The certificate of the admin API is exchanged last: it is the
 /// only part that takes effect by being read.
-fn read(
-    sources: &Sources,
-    admin_tls: Option<&AdminTls>,
-) -> Result<(Loaded, Option<Geo>), ReloadError> {
+fn read(sources: &Sources, admin_tls: Option<&AdminTls>) -> Result<Read, ReloadError> {
     let loaded = Config::load(sources)?;
     let geo = geoip::open(loaded.config.geoip_databases())?;
-    match (admin_tls, loaded.config.admin_tls()) {
-        (Some(tls), Some((certificate, key))) => tls.reload(certificate, key)?,
-        (None, None) => {}
-        // The socket is bound as it is: what was safe with TLS is not without.
-        _ => tracing::warn!(
-            "TLS of the admin API is switched on or off at the next start; until then it stays"
-        ),
-    }
-    Ok((loaded, geo))
+    let switches_tls = match (admin_tls, loaded.config.admin_tls()) {
+        (Some(tls), Some((certificate, key))) => {
+            tls.reload(certificate, key)?;
+            false
+        }
+        (None, None) => false,
+        // A mistake in them is found before a process is asked to take over.
+        (None, Some((certificate, key))) => AdminTls::load(certificate, key).map(|_fits| true)?,
+        (Some(_), None) => true,
+    };
+    Ok(Read {
+        loaded,
+        geo,
+        switches_tls,
+    })
 }
 
 /// Warns when `host.default` names no host: it may be added later, and until then clients without

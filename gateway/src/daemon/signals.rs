@@ -19,6 +19,29 @@ use config::Sources;
 use datapath::limits::DRAIN_POLL;
 use datapath::observe::AccessLog;
 
+/// Signals that ask a gateway for something. Before they are listened to, they end the process.
+pub(super) struct Requests {
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Requests {
+    /// Listens to them from now on; what comes before anybody waits is answered then. A start that hangs
+    /// is still ended by a signal that means to stop.
+    pub(super) fn new() -> Result<Self, StartError> {
+        Ok(Self {
+            hangup: open(SignalKind::hangup())?,
+            user1: open(SignalKind::user_defined1())?,
+            user2: open(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+fn open(kind: SignalKind) -> Result<Signal, StartError> {
+    signal(kind).map_err(|error| StartError::System("signals cannot be had", error))
+}
+
 pub(super) struct Signals {
     hangup: Signal,
     interrupt: Signal,
@@ -29,16 +52,20 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> Result<Self, StartError> {
-        let open =
-            |kind| signal(kind).map_err(|error| StartError::System("signals cannot be had", error));
+    /// All of them.
+    pub(super) fn new(requests: Requests) -> Result<Self, StartError> {
+        let Requests {
+            hangup,
+            user1,
+            user2,
+        } = requests;
         Ok(Self {
-            hangup: open(SignalKind::hangup())?,
+            hangup,
             interrupt: open(SignalKind::interrupt())?,
             quit: open(SignalKind::quit())?,
             terminate: open(SignalKind::terminate())?,
-            user1: open(SignalKind::user_defined1())?,
-            user2: open(SignalKind::user_defined2())?,
+            user1,
+            user2,
         })
     }
 

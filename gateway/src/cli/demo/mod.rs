@@ -80,7 +80,7 @@ impl Demo {
             .spawn(move || print_when_ready(&socket, &text))
             .map_err(|why| CliError::Failed(format!("no thread: {why}")))?;
         let config = state.configuration(dashboard(&state)?);
-        crate::logging::start(config.log_level);
+        let _rest = crate::logging::start(config.log_level).map_err(crate::cli::run::no_thread)?;
         crate::cli::run::ended(daemon::serve(config, control, published))
     }
 }
