@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, MapError, RingBuf};
@@ -23,6 +23,8 @@ use ebpf::{
 use super::controller::{Controller, SteeringState};
 use super::ownership::{ends, words};
 use super::{Steering, Unavailable, xdp};
+use crate::clock;
+use crate::limits::STEER_TRACE_LEFT;
 use crate::observe::TracedConnection;
 use config::Tunables;
 use rules::Network;
@@ -60,9 +62,17 @@ impl Controller {
         self.mode == "kernel"
     }
 
-    /// Turns away what the configuration says.
+    /// Turns away what the configuration says. A trace that nobody asks for any more is over: who was
+    /// interrupted does not say so.
     pub fn set_admission(&self, tunables: &Tunables) {
         let mut state = self.lock();
+        if state.trace_is_left(clock::now()) {
+            state.trace_every = 0;
+            if let Some(kernel) = &mut state.kernel {
+                // The next trace does not begin with these.
+                drop(kernel.steering().traced());
+            }
+        }
         let mut wanted = settings(tunables, state.trace_every);
         // With hosts missing in the table, unknown would mean nothing.
         wanted.unknown_dropped &= u32::from(!state.complained);
@@ -117,9 +127,11 @@ impl Controller {
             admission,
             hosts,
             trace_every,
+            trace_asked,
             ..
         } = &mut *state;
         let steering = kernel.as_mut()?.steering();
+        *trace_asked = Some(clock::now());
         if *trace_every != every {
             *trace_every = every;
             let mut wanted = admission.unwrap_or_default();
@@ -137,6 +149,14 @@ impl Controller {
             .map(|host| (host_key(host.as_str()), host))
             .collect();
         Some(events.iter().map(|event| named(event, &names)).collect())
+    }
+}
+
+impl SteeringState {
+    /// Whether a trace goes on that nobody has asked for in a while.
+    fn trace_is_left(&self, now: Instant) -> bool {
+        let is_left = |asked| now.saturating_duration_since(asked) > STEER_TRACE_LEFT;
+        self.trace_every > 0 && self.trace_asked.is_none_or(is_left)
     }
 }
 
@@ -293,4 +313,37 @@ fn read(bytes: &[u8]) -> Option<Traced> {
         worker: word()?,
         dropped: word()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_that_nobody_asks_for_any_more_is_over() {
+        let asked = clock::now();
+        for (trace_every, trace_asked, after, is_left) in [
+            (0, None, Duration::ZERO, false),
+            (0, Some(asked), STEER_TRACE_LEFT * 2, false),
+            (1, Some(asked), STEER_TRACE_LEFT, false),
+            (
+                1,
+                Some(asked),
+                STEER_TRACE_LEFT + Duration::from_millis(1),
+                true,
+            ),
+            (100, None, Duration::ZERO, true),
+        ] {
+            let state = SteeringState {
+                trace_every,
+                trace_asked,
+                ..SteeringState::default()
+            };
+            assert_eq!(
+                state.trace_is_left(asked + after),
+                is_left,
+                "{trace_every} {after:?}"
+            );
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use ebpf::{Admission, Owners};
 
@@ -59,6 +60,8 @@ pub(super) struct SteeringState {
     pub(super) blocks: BTreeSet<Block>,
     /// One of how many decisions is traced; 0 for none.
     pub(super) trace_every: u32,
+    /// When they were asked for last.
+    pub(super) trace_asked: Option<Instant>,
     /// The kernel's table is not what it should be.
     pub(super) complained: bool,
 }
