@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use boring::ssl::{SslAcceptor, SslMethod};
 use serde_json::{Value, json};
 use tests::origin::read_head;
-use tests::{Gateway, Origin, Setup};
+use tests::pki::Identity;
+use tests::{Authority, Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const HOST: &str = "api.example.test";
@@ -230,5 +232,69 @@ async fn a_websocket_that_comes_to_its_end_is_an_answer_that_did() {
     for state in states(&gateway) {
         assert_eq!(state["state"], "good", "twice and twice: {state}");
         assert_eq!(state["failed"], 4, "{state}");
+    }
+}
+
+/// Ends its answers with the connection, over TLS: with a close_notify, or without a word like whoever
+/// cuts it.
+fn until_close(identity: &Identity, takes_leave: bool) -> Origin {
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+    builder.set_certificate(identity.leaf()).unwrap();
+    builder.set_private_key(&identity.key).unwrap();
+    let acceptor = builder.build();
+    Origin::raw(move |stream, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = tokio_boring::accept(&acceptor, stream).await else {
+                return;
+            };
+            drop(read_head(&mut stream).await);
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall of it").await);
+            drop(stream.flush().await);
+            if takes_leave {
+                drop(stream.shutdown().await);
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_ends_with_its_connection_is_whole_if_the_origin_says_so() {
+    let ca = Authority::root("origins");
+    let server = ca.server(&["origin.test"]);
+    let over_tls = |origin: &Origin| {
+        json!({
+            "url": format!("https://{}", origin.address), "server_name": "origin.test",
+            "ca_pem": ca.pem(), "ejection": { "failures": 0 },
+        })
+    };
+    let plain = Origin::saying(b"HTTP/1.1 200 OK\r\n\r\nall of it", true);
+    let (whole, cut) = (until_close(&server, true), until_close(&server, false));
+    for (origin, is_whole) in [
+        // Nobody can tell.
+        (json!({ "url": plain.url() }), true),
+        (over_tls(&whole), true),
+        (over_tls(&cut), false),
+    ] {
+        let gateway = gateway_with(&origin);
+        let mut http1 = gateway.client(HOST).http1().await.unwrap();
+        let http2 = gateway.client(HOST).http2().await.unwrap();
+        for (path, answer) in [
+            ("/one", http1.get("/one").await),
+            ("/two", http2.get("/two").await),
+        ] {
+            let record = gateway.request_record(path);
+            if is_whole {
+                assert_eq!(answer.unwrap().text(), "all of it", "{record}");
+                assert_eq!(record["error"], Value::Null, "{record}");
+            } else {
+                assert!(answer.is_err(), "{record}");
+                assert_eq!(record["error"], "response_cut", "{record}");
+            }
+        }
+        let failed = if is_whole { 0 } else { 2 };
+        for state in states(&gateway) {
+            assert_eq!(state["failed"], failed, "{state}");
+        }
     }
 }

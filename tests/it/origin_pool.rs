@@ -3,8 +3,8 @@
 //! connections as their streams need.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tests::client::{Http2, body, fed};
 use tests::frames::{self, frame};
 use tests::origin::read_head;
-use tests::{Gateway, Origin, Setup};
+use tests::{Authority, Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -295,6 +295,33 @@ async fn an_http2_origin_gets_as_many_connections_as_its_streams_need() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_connection_that_hangs_has_time_for_another_address() {
+    let ca = Authority::root("origins");
+    let hangs = Origin::raw(|stream, _| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    });
+    let echo = Origin::echo_tls(&ca.server(&["origin.test"]), b"\x02h2");
+    let urls = [hangs.address, echo.address].map(|at| json!({ "url": format!("https://{at}") }));
+    let origin = json!({
+        "addresses": urls, "server_name": "origin.test", "ca_pem": ca.pem(),
+        "timeouts": { "connect_ms": 4_000 }, "ejection": { "failures": 0 },
+    });
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host_with(HOST, "off", &origin)
+        .start();
+    // Half of them choose the address that hangs: one opens a connection, and the others wait for it.
+    let http2 = gateway.client(HOST).http2().await.unwrap();
+    let mut asked = JoinSet::new();
+    for index in 0..12 {
+        let http2 = http2.clone();
+        asked.spawn(async move { http2.get(&format!("/{index}")).await.unwrap().status });
+    }
+    assert_eq!(asked.join_all().await, [200; 12]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_wait_for_a_stream_beyond_the_bound_of_connections() {
     let origin = Origin::echo_http2_streams(5);
     let gateway = Setup::new()
@@ -392,6 +419,154 @@ async fn what_one_address_has_not_processed_goes_to_another_one() {
         assert_eq!(http2.send(request).await.unwrap().status, 200);
     }
     assert_eq!(good.requests().len(), 10);
+}
+
+/// Says that it goes, after one answer or before it, and does not: it wants to be answered to PINGs that
+/// it never reads the answers to. Counts the connections that were shut down all the same.
+async fn goes_and_stays(mut stream: TcpStream, answers: bool, shut: Arc<AtomicUsize>) {
+    let settings = frame(frames::SETTINGS, 0, 0, &[]);
+    let mut last = 0;
+    if answers {
+        drop(stream.read_exact(&mut [0; 24]).await);
+        drop(stream.write_all(&settings).await);
+        while let Some(came) = frames::read(&mut stream).await {
+            if came.kind == frames::HEADERS {
+                last = u8::try_from(came.stream).unwrap();
+                break;
+            }
+        }
+        let answer = frame(frames::HEADERS, 5, last.into(), &[0x88]);
+        drop(stream.write_all(&answer).await);
+    } else {
+        drop(stream.write_all(&settings).await);
+    }
+    let goaway = frame(frames::GOAWAY, 0, 0, &[0, 0, 0, last, 0, 0, 0, 0]);
+    let pings = frame(frames::PING, 0, 0, &[7; 8]).repeat(1_000);
+    let mut said = [goaway, pings.clone()].concat();
+    while stream.write_all(&said).await.is_ok() {
+        said.clone_from(&pings);
+    }
+    shut.fetch_add(1, Ordering::SeqCst);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_origin_that_goes_and_does_not_read_keeps_no_connection_open() {
+    for (answers, status) in [(true, 200), (false, 502)] {
+        let shut = Arc::new(AtomicUsize::new(0));
+        let count = shut.clone();
+        let origin = Origin::raw(move |stream, _| goes_and_stays(stream, answers, count.clone()));
+        let gateway = gateway_with(&json!({
+            "url": origin.url(), "protocol": "http2", "ejection": { "failures": 0 },
+        }));
+        let http2 = gateway.client(HOST).http2().await.unwrap();
+        for index in 0..3 {
+            let answer = http2.get(&format!("/{index}")).await.unwrap();
+            assert_eq!(answer.status, status, "{index}: {}", answer.text());
+        }
+        tests::wait::until("the connections to be shut down", || {
+            (shut.load(Ordering::SeqCst) == origin.connections()).then_some(())
+        });
+    }
+}
+
+/// What an HTTP/2 origin does not answer any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unanswered {
+    Nothing,
+    /// The next request.
+    Next,
+    /// Whatever comes on its first connection.
+    First,
+}
+
+impl Unanswered {
+    /// What is said to a frame on that connection.
+    fn answer(&mut self, index: usize, came: &frames::Came) -> Option<Vec<u8>> {
+        if *self == Self::First && index == 0 {
+            return None;
+        }
+        match came.kind {
+            frames::SETTINGS if came.flags & 1 == 0 => Some(frame(frames::SETTINGS, 1, 0, &[])),
+            frames::HEADERS if *self == Self::Next => {
+                *self = Self::Nothing;
+                None
+            }
+            frames::HEADERS => Some(frame(frames::HEADERS, 5, came.stream, &[0x88])),
+            _ => None,
+        }
+    }
+}
+
+/// Answers each stream, but for what is not answered.
+async fn falls_silent(mut stream: TcpStream, index: usize, left: Arc<Mutex<Unanswered>>) {
+    drop(stream.read_exact(&mut [0; 24]).await);
+    drop(stream.write_all(&frame(frames::SETTINGS, 0, 0, &[])).await);
+    while let Some(came) = frames::read(&mut stream).await {
+        let answer = left.lock().unwrap().answer(index, &came);
+        if stream.write_all(&answer.unwrap_or_default()).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// An origin that may fall silent, a gateway that waits for its answers for so long, and a client.
+async fn may_fall_silent(whole_ms: u32) -> (Arc<Mutex<Unanswered>>, Origin, Gateway, Http2) {
+    let left = Arc::new(Mutex::new(Unanswered::Nothing));
+    let shared = left.clone();
+    let origin = Origin::raw(move |stream, index| falls_silent(stream, index, shared.clone()));
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host_with(
+            HOST,
+            "off",
+            &json!({
+                "url": origin.url(), "protocol": "http2", "ejection": { "failures": 0 },
+                "timeouts": { "whole_ms": whole_ms },
+            }),
+        )
+        .start();
+    let http2 = gateway.client(HOST).http2().await.unwrap();
+    assert_eq!(http2.get("/first").await.unwrap().status, 200);
+    (left, origin, gateway, http2)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_connection_on_which_nothing_comes_any_more_costs_one_request() {
+    let (left, origin, _gateway, http2) = may_fall_silent(3_000).await;
+    *left.lock().unwrap() = Unanswered::First;
+    assert_eq!(http2.get("/lost").await.unwrap().status, 504);
+    assert_eq!(http2.get("/next").await.unwrap().status, 200);
+    assert_eq!(origin.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_wait_less_than_they_may_find_a_connection_that_is_silent() {
+    let (left, origin, _gateway, http2) = may_fall_silent(3_000).await;
+    *left.lock().unwrap() = Unanswered::First;
+    let patience = Duration::from_millis(500);
+    tests::wait::within("an answer", async {
+        while tokio::time::timeout(patience, http2.get("/"))
+            .await
+            .is_err()
+        {}
+    })
+    .await;
+    assert_eq!(origin.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_not_answered_costs_no_connection_on_which_others_are() {
+    let (left, origin, _gateway, http2) = may_fall_silent(3_000).await;
+    *left.lock().unwrap() = Unanswered::Next;
+    let slow = http2.clone();
+    let slow = tokio::spawn(async move { slow.get("/slow").await.unwrap().status });
+    tests::wait::until("the call to come", || {
+        (*left.lock().unwrap() == Unanswered::Nothing).then_some(())
+    });
+    assert_eq!(http2.get("/other").await.unwrap().status, 200);
+    assert_eq!(slow.await.unwrap(), 504);
+    assert_eq!(http2.get("/next").await.unwrap().status, 200);
+    assert_eq!(origin.connections(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,6 +173,9 @@ pub const H2_ORIGIN_STREAMS_MAX: usize = 100;
 /// Bytes that an origin may send on one HTTP/2 connection before they are passed on: the windows of
 /// all its streams, so that clients that do not read hold up nobody else's response.
 pub const H2_WINDOW_ORIGIN: u32 = 100 * H2_WINDOW_STREAM;
+/// Silence of an HTTP/2 origin for which its connection is not given up, however short its answers' time
+/// is: packets are lost and come again, and a new connection costs a handshake.
+pub const H2_SILENCE_MIN: Duration = Duration::from_secs(1);
 /// Bytes of the first buffer that requests of an HTTP/1.1 client are read into: a usual head, and the
 /// next ones.
 pub const CLIENT_READ_FIRST: usize = 8 * 1024;
@@ -202,7 +205,8 @@ pub const ORIGIN_READ_FIRST: usize = 8 * 1024;
 pub const ORIGIN_READ_MIN: usize = 1_024;
 /// Bytes that it grows by while an answer streams in.
 pub const ORIGIN_READ_MAX: usize = RECEIVE_BUFFER_MAX;
-/// How long the goodbye to an origin over TLS may take.
+/// How long the goodbye to an origin may take: over TLS, and over HTTP/2 once nobody has a use for the
+/// connection; then it is shut down, whether the origin has read that or not.
 pub const ORIGIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often each worker's log says that an origin does not answer: clients decide how many requests
 /// it gets. The access log has every one.
@@ -217,11 +221,9 @@ pub const UNPROCESSED_MAX: usize = 3;
 /// address hang may do so with the next.
 pub const LATE_MAX: usize = 2;
 /// Bytes of a request's body that are kept until the origin answers, for a second attempt; a
-/// request that has sent more is not repeated. Holds an ordinary call; a hundred streams of a
-/// client connection hold 1.6 MiB.
+/// request that has sent more is not repeated. They are copied into one buffer, which is never larger.
+/// Holds an ordinary call; a hundred streams of a client connection hold 1.6 MiB.
 pub const REPLAYED_BYTES_MAX: usize = 16 * 1024;
-/// Pieces that such a body may come in: each takes some hundred bytes, however little is in it.
-pub const REPLAYED_PIECES_MAX: usize = 64;
 /// How long a worker remembers whose turn it is at an origin that nobody asks for: half a kilobyte
 /// each.
 pub const TURNS_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -231,6 +233,9 @@ pub const ADDRESS_TRIES_MAX: u32 = 8;
 /// An address has at least so long to take a connection, or is not tried: with less, what is fast
 /// would look dead.
 pub const CONNECT_TRY_MIN: Duration = Duration::from_millis(250);
+/// A trace of the kernel's decisions that nobody has asked for so long is over: `postern steer trace` asks
+/// twice a second, and may be interrupted at any time.
+pub const STEER_TRACE_LEFT: Duration = Duration::from_secs(5);
 /// Pauses before an origin that refuses connections is asked again: three quarters of a second in
 /// all, in which most services are back from a restart.
 pub const REFUSED_PAUSES: [Duration; 4] = [

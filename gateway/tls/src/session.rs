@@ -20,6 +20,8 @@ pub struct Session {
     stream: SslStream<Wire>,
     role: Role,
     waits: bool,
+    /// The peer has said that it sends nothing more.
+    took_leave: bool,
 }
 
 /// Why a handshake stopped short.
@@ -66,6 +68,7 @@ impl Session {
             stream: SslStream::new(ssl, Wire::default())?,
             role: Role::Server,
             waits: false,
+            took_leave: false,
         })
     }
 
@@ -79,6 +82,7 @@ impl Session {
             stream: SslStream::new(ssl, Wire::default())?,
             role: Role::Client,
             waits: false,
+            took_leave: false,
         })
     }
 
@@ -151,10 +155,20 @@ impl Session {
                 Ok(count) => return Ok(Some(count)),
                 Err(error) if again(&error) => {}
                 Err(error) if starved(&error) => return Ok(None),
-                Err(error) if closed(&error) => return Ok(Some(0)),
+                Err(error) if closed(&error) => {
+                    self.took_leave |= error.code() == ErrorCode::ZERO_RETURN;
+                    return Ok(Some(0));
+                }
                 Err(error) => return Err(error.into_io_error().unwrap_or_else(io::Error::other)),
             }
         }
+    }
+
+    /// Whether the peer has closed with a close_notify: an end without one may be anybody's who can cut
+    /// the connection (RFC 8446 §6.1).
+    #[must_use]
+    pub fn has_taken_leave(&self) -> bool {
+        self.took_leave
     }
 
     /// Encrypts all of `from` into the wire.
@@ -212,7 +226,8 @@ fn starved(error: &Error) -> bool {
 }
 
 /// The peer has closed, with a close_notify or without. HTTP's own framing (RFC 9112 §8) tells
-/// whether a message was cut short.
+/// whether a message was cut short, but for one that ends with the connection
+/// ([`Session::has_taken_leave`]).
 fn closed(error: &Error) -> bool {
     error.code() == ErrorCode::ZERO_RETURN
         || (error.code() == ErrorCode::SYSCALL

@@ -178,7 +178,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("as sent", "It stopped in the middle of its response for `timeout.origin_body`; the response is cut", "Slow origin, or event streams without heartbeats: raise the key"),
         ],
         RequestError::ResponseCut => &[
-            ("as sent", "The origin broke its response off, or ended it with trailers larger than `limit.header_bytes` or `limit.header_count` allows; `detail` says which", "The origin's log; compare `bytes_sent`"),
+            ("as sent", "The origin broke its response off, closed TLS without a close_notify behind one that has no length, or ended it with trailers larger than `limit.header_bytes` or `limit.header_count` allows; `detail` says which", "The origin's log; compare `bytes_sent`; have the origin send `Content-Length` or chunks"),
         ],
         RequestError::BadHttp => &[
             ("400, 413, 414, 431, 501, 505", "The head is not HTTP/1.1 or 1.0, leaves open where its body ends, has no `Host` or several, its target is too long, or it is larger than `limit.header_bytes` or has more headers than `limit.header_count` (HTTP/1.1)", "`detail` says what; look at the client, or raise the key"),

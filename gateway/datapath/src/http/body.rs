@@ -1,7 +1,6 @@
 //! Bodies, passed on frame by frame and never collected: back-pressure reaches from one side to the
 //! other, and memory stays bounded whatever their size.
 
-use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -9,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::Reason;
-use http::HeaderMap;
 use http::header::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use http1::{ClientError, HeadError};
@@ -20,10 +18,11 @@ use super::exclusive::Turn;
 use super::incoming::{Http2Body, Incoming};
 use super::multiplexed::Stream;
 use super::origin_body::OriginBody;
+use super::replay::Attempt;
 use super::response::Response;
 use super::upstream::HeadBounds;
 use super::wait::Wait;
-use crate::limits::{CONTENTLESS_END_TIMEOUT, REPLAYED_BYTES_MAX, REPLAYED_PIECES_MAX};
+use crate::limits::CONTENTLESS_END_TIMEOUT;
 use snapshot::http::headers::{clean_trailers, trailers_are_within};
 
 /// Observes the bodies of one exchange.
@@ -99,68 +98,8 @@ pub struct RequestBody {
 enum Content {
     /// Comes once; `None` at its end.
     Once(Option<ClientBody>),
-    /// Comes once more if need be: `turn` says which attempt this is, and `next` how many pieces
-    /// it has had.
-    Again {
-        replay: Rc<Replay>,
-        turn: usize,
-        next: usize,
-    },
-}
-
-/// A body whose beginning is kept until the origin answers.
-struct Replay {
-    incoming: RefCell<Option<ClientBody>>,
-    kept: RefCell<Vec<Piece>>,
-    bytes: Cell<usize>,
-    /// More went out than is kept.
-    spoiled: Cell<bool>,
-    /// The attempt that gets what comes; the others are over.
-    turn: Cell<usize>,
-    /// Attempts that there are.
-    turns: Cell<usize>,
-    hint: SizeHint,
-}
-
-#[derive(Clone)]
-enum Piece {
-    Data(Bytes),
-    Trailers(HeaderMap),
-}
-
-impl Piece {
-    fn into_frame(self) -> Frame<Bytes> {
-        match self {
-            Self::Data(data) => Frame::data(data),
-            Self::Trailers(trailers) => Frame::trailers(trailers),
-        }
-    }
-}
-
-impl Replay {
-    fn spoil(&self) {
-        self.spoiled.set(true);
-        self.kept.take();
-    }
-
-    /// Keeps what is about to go out, as long as there is room for it. Answers whether it did.
-    fn keep(&self, frame: &Frame<Bytes>) -> bool {
-        let bytes = self.bytes.get() + frame.data_ref().map_or(0, Bytes::len);
-        let pieces = self.kept.borrow().len();
-        let is_much = bytes > REPLAYED_BYTES_MAX || pieces >= REPLAYED_PIECES_MAX;
-        if self.spoiled.get() || is_much {
-            self.spoil();
-            return false;
-        }
-        self.bytes.set(bytes);
-        let piece = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Piece::Data(data.clone()),
-            (None, Some(trailers)) => Piece::Trailers(trailers.clone()),
-            (None, None) => return true,
-        };
-        self.kept.borrow_mut().push(piece);
-        true
-    }
+    /// Comes once more if need be.
+    Again(Attempt),
 }
 
 impl RequestBody {
@@ -209,33 +148,18 @@ impl RequestBody {
         self.stream = Some(stream);
     }
 
-    /// The same body for a second attempt. From now on what goes out is kept, up to
-    /// [`REPLAYED_BYTES_MAX`], until the second body is dropped or taken over with.
+    /// The same body for a second attempt. From now on what goes out is kept, as far as it may be,
+    /// until the second body is dropped or taken over with.
     pub(super) fn second(&mut self) -> Self {
         let content = match &mut self.content {
             Content::Once(None) => Content::Once(None),
             Content::Once(incoming) => {
-                let hint = incoming
-                    .as_ref()
-                    .map(ClientBody::size_hint)
-                    .unwrap_or_default();
-                let replay = Rc::new(Replay {
-                    incoming: RefCell::new(incoming.take()),
-                    kept: RefCell::default(),
-                    bytes: Cell::new(0),
-                    spoiled: Cell::new(false),
-                    turn: Cell::new(0),
-                    turns: Cell::new(1),
-                    hint,
-                });
-                self.content = Content::Again {
-                    replay: replay.clone(),
-                    turn: 0,
-                    next: 0,
-                };
-                Replay::next_attempt(replay)
+                let first = Attempt::first(incoming.take());
+                let second = first.next();
+                self.content = Content::Again(first);
+                Content::Again(second)
             }
-            Content::Again { replay, .. } => Replay::next_attempt(replay.clone()),
+            Content::Again(attempt) => Content::Again(attempt.next()),
         };
         Self {
             content,
@@ -249,14 +173,14 @@ impl RequestBody {
     pub(super) fn is_whole(&self) -> bool {
         match &self.content {
             Content::Once(incoming) => incoming.is_none(),
-            Content::Again { replay, .. } => !replay.spoiled.get(),
+            Content::Again(attempt) => attempt.is_whole(),
         }
     }
 
     /// The attempt before is over: this body gets everything.
     pub(super) fn take_over(&self) {
-        if let Content::Again { replay, turn, .. } = &self.content {
-            replay.turn.set(*turn);
+        if let Content::Again(attempt) = &self.content {
+            attempt.take_over();
         }
     }
 
@@ -265,54 +189,17 @@ impl RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let incoming = match &mut self.content {
-            Content::Once(incoming) => {
-                let frame = match incoming {
-                    None => return Poll::Ready(None),
-                    Some(body) => body.poll(cx),
-                };
-                if matches!(frame, Poll::Ready(None)) {
-                    *incoming = None;
-                }
-                return frame;
-            }
-            Content::Again { replay, turn, next } => {
-                if replay.turn.get() != *turn {
-                    // The connection under it is gone: nothing more, and no end either, which
-                    // would make a whole request of a part.
-                    return Poll::Pending;
-                }
-                let kept = replay.kept.borrow().get(*next).cloned();
-                if let Some(piece) = kept {
-                    *next += 1;
-                    return Poll::Ready(Some(Ok(piece.into_frame())));
-                }
-                (replay, next)
-            }
+            Content::Once(incoming) => incoming,
+            Content::Again(attempt) => return attempt.poll(cx),
         };
-        let (replay, next) = incoming;
-        let mut body = replay.incoming.borrow_mut();
-        let frame = match &mut *body {
+        let frame = match incoming {
             None => return Poll::Ready(None),
-            Some(body) => std::task::ready!(body.poll(cx)),
+            Some(body) => body.poll(cx),
         };
-        match &frame {
-            None => *body = None,
-            Some(Ok(frame)) => *next += usize::from(replay.keep(frame)),
-            Some(Err(_)) => replay.spoil(),
+        if matches!(frame, Poll::Ready(None)) {
+            *incoming = None;
         }
-        Poll::Ready(frame)
-    }
-}
-
-impl Replay {
-    fn next_attempt(replay: Rc<Self>) -> Content {
-        let turn = replay.turns.get();
-        replay.turns.set(turn + 1);
-        Content::Again {
-            replay,
-            turn,
-            next: 0,
-        }
+        frame
     }
 }
 
@@ -331,13 +218,9 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let ended =
-            |incoming: &Option<ClientBody>| incoming.as_ref().is_none_or(ClientBody::is_over);
         match &self.content {
-            Content::Once(incoming) => ended(incoming),
-            Content::Again { replay, next, .. } => {
-                *next >= replay.kept.borrow().len() && ended(&replay.incoming.borrow())
-            }
+            Content::Once(incoming) => incoming.as_ref().is_none_or(ClientBody::is_over),
+            Content::Again(attempt) => attempt.is_end_stream(),
         }
     }
 
@@ -345,19 +228,7 @@ impl Body for RequestBody {
         match &self.content {
             Content::Once(None) => SizeHint::with_exact(0),
             Content::Once(Some(incoming)) => incoming.size_hint(),
-            // Asked for before the first piece.
-            Content::Again { replay, .. } => replay.hint,
-        }
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        // An answer has come, or this attempt was given up: nothing is kept for another one.
-        if let Content::Again { replay, turn, .. } = &self.content
-            && *turn > replay.turn.get()
-        {
-            replay.spoil();
+            Content::Again(attempt) => attempt.size_hint(),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::queue::Refusal;
 use crate::clock;
-use crate::io::{PlainStream, Socket, TlsStream};
+use crate::io::{Activity, PlainStream, Socket, TlsStream};
 use crate::limits::CONNECT_TRY_MIN;
 use snapshot::http::origin::Origin;
 use snapshot::http::reach::OutOfReach;
@@ -352,6 +353,23 @@ impl OriginStream {
         match self {
             Self::Plain(stream) => stream.poll_receive(cx, into),
             Self::Tls(stream) => stream.poll_receive(cx, into),
+        }
+    }
+
+    /// Whether its end is the origin's doing, as far as that can be told: over TLS the origin says so,
+    /// and whoever cuts the connection cannot (RFC 9112 §9.8).
+    pub(super) fn has_taken_leave(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(stream) => stream.has_taken_leave(),
+        }
+    }
+
+    /// What has come and gone so far.
+    pub(super) fn activity(&self) -> Rc<Activity> {
+        match self {
+            Self::Plain(stream) => stream.activity(),
+            Self::Tls(stream) => stream.activity(),
         }
     }
 }

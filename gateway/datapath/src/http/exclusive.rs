@@ -20,7 +20,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use http1::{Answer, Asked, BodyLength, ClientError, Event, Head, Idle, Limits, Step, Upload};
+use http1::{
+    Answer, Asked, BodyError, BodyLength, ClientError, Event, Head, Idle, Limits, Step, Upload,
+};
 use tokio::io::AsyncWrite as _;
 
 use super::body::{BodyObserver, RequestBody};
@@ -379,8 +381,11 @@ impl Turn {
         if received > 0 {
             return Poll::Ready(Ok(true));
         }
+        // Whoever can cut a connection would shorten the answer unseen.
+        let is_cut = self.answer.is_until_close() && !self.wire.stream.has_taken_leave();
         let whole = self.answer.closed(&self.wire.received, &self.wire.limits);
         Poll::Ready(match (whole, self.send_error.take()) {
+            (Ok(()), _) if is_cut => Err(ClientError::Body(BodyError::Cut).into()),
             (Ok(()), _) => Ok(false),
             (Err(ClientError::Closed), Some(error)) => Err(error.into()),
             (Err(error), _) => Err(error.into()),

@@ -24,6 +24,7 @@
 //! | `origin_body` | what an answer's body holds of its connection |
 //! | `queue` | the wait at an origin's gates |
 //! | `repeat` | when a request is sent a second time |
+//! | `replay` | the beginning of its body, kept for that |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
 //! | `response` | an answer on its way to a client |
@@ -56,6 +57,7 @@ mod outbox;
 pub mod outgoing;
 pub mod queue;
 mod repeat;
+mod replay;
 pub mod request_id;
 pub mod response;
 pub mod spare_heads;

@@ -4,6 +4,7 @@
 //! wait for one that is being opened. Does not connect and does not keep connections (`upstream`).
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -12,13 +13,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::connect::OriginStream;
 use super::exclusive::Open;
 use super::upstream::{HeadBounds, Own, Pool};
 use crate::clock;
-use crate::limits::{H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM};
+use crate::io::Activity;
+use crate::limits::{
+    H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_SILENCE_MIN, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM,
+    ORIGIN_CLOSE_TIMEOUT,
+};
 
 /// What is known of a connection by the task that drives it.
 #[derive(Default)]
@@ -44,6 +49,37 @@ impl Driven {
     }
 }
 
+/// Lives for as long as somebody has a use for a connection.
+type Wanted = oneshot::Sender<Infallible>;
+
+/// Drives a connection until both sides are done with it. Once nobody wants it any more, an origin that
+/// does not read holds it up no longer than any goodbye may take.
+async fn drive(
+    mut connection: client::Connection<OriginStream, Bytes>,
+    driven: Rc<Driven>,
+    wanted: oneshot::Receiver<Infallible>,
+) {
+    let ended = poll_fn(|cx| {
+        let ended = Pin::new(&mut connection).poll(cx);
+        driven.look(&connection);
+        ended
+    });
+    let late = async {
+        let _nobody = wanted.await;
+        tokio::time::sleep(ORIGIN_CLOSE_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        ended = ended => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an origin connection ended");
+            }
+        }
+        () = late => tracing::debug!("an origin does not let go of its connection"),
+    }
+    driven.ends();
+}
+
 /// Starts HTTP/2. The connection is driven by a task of its own, beside the requests that use it,
 /// until both sides are done with it, and is `open` for as long.
 ///
@@ -57,7 +93,8 @@ pub(super) async fn start(
     heads: HeadBounds,
     open: Rc<Open>,
 ) -> Result<Rc<Multiplexed>, h2::Error> {
-    let (sender, mut connection) = client::Builder::new()
+    let activity = stream.activity();
+    let (sender, connection) = client::Builder::new()
         .enable_push(false)
         .initial_window_size(H2_WINDOW_STREAM)
         .initial_connection_window_size(H2_WINDOW_ORIGIN)
@@ -67,17 +104,11 @@ pub(super) async fn start(
         .handshake(stream)
         .await?;
     let driven = Rc::<Driven>::default();
-    let (driver, held) = (driven.clone(), open.clone());
+    let (wanted, is_wanted) = oneshot::channel();
+    let driver = drive(connection, driven.clone(), is_wanted);
+    let held = open.clone();
     tokio::task::spawn_local(async move {
-        let ended = poll_fn(|cx| {
-            let ended = Pin::new(&mut connection).poll(cx);
-            driver.look(&connection);
-            ended
-        });
-        if let Err(error) = ended.await {
-            tracing::debug!(%error, "an origin connection ended");
-        }
-        driver.ends();
+        driver.await;
         drop(held);
     });
     while driven.streams_max.get() == 0 && !driven.over.get() {
@@ -86,6 +117,9 @@ pub(super) async fn start(
     let connection = Multiplexed {
         sender: RefCell::new(sender),
         driven,
+        _wanted: wanted,
+        activity,
+        asked: Cell::new(None),
         open: Rc::downgrade(&open),
         streams: Cell::new(0),
         refused_at: Cell::new(None),
@@ -103,6 +137,10 @@ pub(super) async fn start(
 pub(super) struct Multiplexed {
     sender: RefCell<SendRequest<Bytes>>,
     driven: Rc<Driven>,
+    _wanted: Wanted,
+    activity: Rc<Activity>,
+    /// When the first request went out since anything was received, and how much had been received then.
+    asked: Cell<Option<(Instant, u64)>>,
     open: Weak<Open>,
     /// Requests that are not over in both directions.
     streams: Cell<usize>,
@@ -199,48 +237,83 @@ impl Multiplexed {
     pub(super) fn is_unwelcome(&self) -> bool {
         self.open.upgrade().is_some_and(|open| open.is_unwelcome())
     }
+
+    /// A request goes out.
+    fn asks(&self, now: Instant) {
+        let received = self.activity.bytes_in.get();
+        let asked = self.asked.get().filter(|(_, before)| *before == received);
+        self.asked.set(asked.or(Some((now, received))));
+    }
+
+    /// Whether nothing at all has come for so long, although requests went out.
+    fn is_silent(&self, patience: Duration) -> bool {
+        let received = self.activity.bytes_in.get();
+        let asked = self.asked.get().filter(|(_, before)| *before == received);
+        asked.is_some_and(|(since, _)| since.elapsed() >= patience.max(H2_SILENCE_MIN))
+    }
 }
 
 /// One request's place on an HTTP/2 connection; given back when the bodies of both directions are
 /// over, which each hold it.
-pub(super) struct Stream(Rc<Multiplexed>);
+pub(super) struct Stream {
+    connection: Rc<Multiplexed>,
+    /// How long its origin may take to answer, once it has been asked.
+    patience: Cell<Option<Duration>>,
+}
 
 impl Stream {
     pub(super) fn on(connection: &Rc<Multiplexed>) -> Rc<Self> {
         connection.streams.set(connection.streams.get() + 1);
         drop(connection.own.take());
-        Rc::new(Self(connection.clone()))
+        Rc::new(Self {
+            connection: connection.clone(),
+            patience: Cell::new(None),
+        })
+    }
+
+    /// Its request goes out now, and may take so long to be answered.
+    ///
+    /// However it ends: a connection on which nothing has come for as long, for nobody, gets no further
+    /// request. Its origin may be gone without a word, of which the kernel is sure after a quarter of an
+    /// hour. The requests that are on it go on.
+    pub(super) fn asks(&self, now: Instant, patience: Duration) {
+        self.connection.asks(now);
+        self.patience.set(Some(patience));
     }
 
     /// To send the request with.
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
-        self.0.sender.borrow().clone()
+        self.connection.sender.borrow().clone()
     }
 
     /// The origin refused the request for want of streams: it gets no more than it has now until
     /// some of them are over.
     pub(super) fn was_refused(&self) {
-        let others = self.0.streams.get().saturating_sub(1);
-        self.0.refused_at.set(Some(others.max(1)));
+        let others = self.connection.streams.get().saturating_sub(1);
+        self.connection.refused_at.set(Some(others.max(1)));
     }
 
     /// Whether its connection leads past its address.
     pub(super) fn is_past(&self) -> bool {
-        self.0.is_past()
+        self.connection.is_past()
     }
 
-    /// The connection ends: no further request goes out on it.
+    /// Its connection ends: no further request goes out on it.
     pub(super) fn retire(&self) {
-        self.0.retire();
+        self.connection.retire();
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let left = self.0.streams.get().saturating_sub(1);
-        self.0.streams.set(left);
+        let patience = self.patience.get();
+        if patience.is_some_and(|patience| self.connection.is_silent(patience)) {
+            self.connection.retire();
+        }
+        let left = self.connection.streams.get().saturating_sub(1);
+        self.connection.streams.set(left);
         if left == 0 {
-            self.0.becomes_idle();
+            self.connection.becomes_idle();
         }
     }
 }

@@ -180,6 +180,7 @@ async fn upgrade_stream(
     drop(body);
     let request = spare_heads::to_request(&head);
     let request = request.map_err(|error| AnswerError::Http1(ClientError::Head(error)))?;
+    stream.asks(started, time.for_answering(started));
     let sent = sender.send_request(request, false);
     let (answer, upload) = sent.map_err(AnswerError::Http2)?;
     let answer = within((time, started), &*exchange, answer).await?;

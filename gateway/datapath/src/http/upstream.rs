@@ -295,13 +295,15 @@ impl Kept {
             && self.budget.is_full()
     }
 
-    fn stream(&self, http2_max: usize) -> Option<Rc<Stream>> {
-        let alive = || self.http2.iter().filter(|one| one.is_alive());
-        if let Some(roomy) = alive().find(|one| one.has_room()) {
+    fn stream(&mut self, http2_max: usize) -> Option<Rc<Stream>> {
+        let mut alive = self.http2.iter().filter(|one| one.is_alive());
+        if let Some(roomy) = alive.find(|one| one.has_room()) {
             return Some(Stream::on(roomy));
         }
+        // Before another one is opened: what is over would otherwise stay until somebody sweeps.
+        self.http2.retain(|one| one.is_alive());
         // No further connection may be opened: the request waits for a stream.
-        (alive().count() >= http2_max)
+        (self.http2.len() >= http2_max)
             .then(|| self.least_used())
             .flatten()
     }
@@ -509,22 +511,28 @@ impl Pool {
         Some(Sender::Http1(Lease { connection, loan }))
     }
 
-    /// A new connection, or a stream of one that is being opened. Where there are as many connections
-    /// as may be, it waits for one to be over.
+    /// A new connection, or a stream of one that is being opened, within `patience`. Where there are as
+    /// many connections as may be, it waits for one to be over, which does not count.
     pub(super) async fn open(
         self: &Rc<Self>,
         origin: &Origin,
         connections: Option<Gated<'_>>,
         patience: Duration,
     ) -> Result<Sender, OriginError> {
-        let key = origin.connection_key();
+        let (key, started) = (origin.connection_key(), clock::now());
+        // Waiting for what another request opens is connecting; waiting at the gate is not.
+        let left = || patience.saturating_sub(started.elapsed());
         while self.may_share(origin) {
             let opening = self.of(key, |kept| kept.opening.clone());
             let Some(joined) = opening.filter(|opening| opening.join()) else {
                 break;
             };
-            if !joined.over().await {
-                // It failed; each of those who waited finds out for itself why.
+            let Ok(is_open) = tokio::time::timeout(left(), joined.over()).await else {
+                return Err(OriginError::ConnectTimeout);
+            };
+            if !is_open {
+                // It failed; each of those who waited finds out for itself why, in what it has left.
+                let patience = left();
                 let place = at_the_gate(connections).await?;
                 return self.dial(origin, None, place, patience).await;
             }
@@ -537,6 +545,7 @@ impl Pool {
         {
             return Ok(Sender::Http2(stream));
         }
+        let patience = left();
         let place = at_the_gate(connections).await?;
         if place.is_some()
             && let Some(sender) = self.reuse(origin, true)

@@ -38,9 +38,13 @@ impl PlainStream {
             outgoing: first.to_vec(),
         }
     }
-}
 
-impl PlainStream {
+    /// The clock marks, for timeouts.
+    #[must_use]
+    pub fn activity(&self) -> Rc<Activity> {
+        self.activity.clone()
+    }
+
     /// Receives behind what `into` has, as much as comes at once. No bytes: the end.
     ///
     /// # Errors

@@ -71,6 +71,12 @@ impl TlsStream {
         &mut self.session
     }
 
+    /// Whether the peer has said that it sends nothing more.
+    #[must_use]
+    pub fn has_taken_leave(&self) -> bool {
+        self.session.has_taken_leave()
+    }
+
     /// The clock marks, for timeouts.
     #[must_use]
     pub fn activity(&self) -> Rc<Activity> {

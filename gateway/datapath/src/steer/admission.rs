@@ -334,11 +334,9 @@ mod tests {
             ),
             (100, None, Duration::ZERO, true),
         ] {
-            let state = SteeringState {
-                trace_every,
-                trace_asked,
-                ..SteeringState::default()
-            };
+            let mut state = SteeringState::default();
+            state.trace_every = trace_every;
+            state.trace_asked = trace_asked;
             assert_eq!(
                 state.trace_is_left(asked + after),
                 is_left,

@@ -190,6 +190,13 @@ impl Answer {
         }
     }
 
+    /// Whether its body ends where the connection does, so that one that was cut off looks like a whole
+    /// one. The caller may know better, as with TLS (RFC 9112 §9.8).
+    #[must_use]
+    pub fn is_until_close(&self) -> bool {
+        matches!(&self.state, State::Body(decoder) if decoder.is_until_close())
+    }
+
     /// Whether its head was read.
     #[must_use]
     pub fn has_answered(&self) -> bool {

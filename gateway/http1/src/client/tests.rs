@@ -195,6 +195,23 @@ fn seen(method: &str, upgrades: bool, stream: &str) -> Vec<Seen> {
 }
 
 #[test]
+fn it_is_known_which_answer_ends_with_its_connection() {
+    for (fields, expected) in [
+        ("", true),
+        ("Content-Length: 2\r\n", false),
+        ("Transfer-Encoding: chunked\r\n", false),
+    ] {
+        let (_, mut answer) = ask("GET", false);
+        assert!(!answer.is_until_close(), "nothing has come");
+        let stream = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let (limits, mut head) = (Limits::default(), Head::default());
+        let read = answer.receive(stream.as_bytes(), &limits, &mut head);
+        read.unwrap();
+        assert_eq!(answer.is_until_close(), expected, "{fields}");
+    }
+}
+
+#[test]
 fn answers_event_by_event() {
     use BodyLength::{Chunked, Exactly, None as Nothing, UntilClose};
     let interim = |status| Seen::Interim(status, Vec::new());

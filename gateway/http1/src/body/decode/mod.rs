@@ -154,6 +154,12 @@ impl Decoder {
         self.0 == State::Over
     }
 
+    /// Whether it ends where the connection does.
+    #[must_use]
+    pub fn is_until_close(&self) -> bool {
+        self.0 == State::UntilClose
+    }
+
     /// Bytes of data that are known to be left: of the whole body, or of the chunk that is coming.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
