@@ -164,7 +164,7 @@ fn a_signal_that_comes_during_the_start_is_answered_after_it() {
     gateway.stop();
     // Whoever opens this to write waits until somebody reads.
     let fifo = gateway.file("access.fifo");
-    tool::run(Command::new("mkfifo").arg(&fifo)).ok();
+    drop(tool::run(Command::new("mkfifo").arg(&fifo)).ok());
     gateway.configure(&[("log.access", fifo.to_str().unwrap())]);
     std::fs::remove_file(gateway.file("stderr.log")).unwrap();
     let mut starting = gateway.spawn();
@@ -202,7 +202,7 @@ async fn who_does_not_read_the_log_holds_up_nothing() {
     gateway.configure(&[("log.level", "trace"), ("log.access", "off")]);
     let log = gateway.file("stderr.log");
     std::fs::remove_file(&log).unwrap();
-    tool::run(Command::new("mkfifo").arg(&log)).ok();
+    drop(tool::run(Command::new("mkfifo").arg(&log)).ok());
     // Open, so that a writer finds a reader, and not read.
     let mut options = std::fs::OpenOptions::new();
     let unread = options.read(true).write(true).open(&log).unwrap();

@@ -487,6 +487,7 @@ impl Unanswered {
         }
         match came.kind {
             frames::SETTINGS if came.flags & 1 == 0 => Some(frame(frames::SETTINGS, 1, 0, &[])),
+            frames::PING if came.flags & 1 == 0 => Some(frame(frames::PING, 1, 0, &came.payload)),
             frames::HEADERS if *self == Self::Next => {
                 *self = Self::Nothing;
                 None
@@ -531,12 +532,27 @@ async fn may_fall_silent(whole_ms: u32) -> (Arc<Mutex<Unanswered>>, Origin, Gate
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_http2_connection_on_which_nothing_comes_any_more_costs_one_request() {
+async fn an_http2_connection_on_which_nothing_comes_any_more_is_given_up() {
     let (left, origin, _gateway, http2) = may_fall_silent(3_000).await;
     *left.lock().unwrap() = Unanswered::First;
     assert_eq!(http2.get("/lost").await.unwrap().status, 504);
-    assert_eq!(http2.get("/next").await.unwrap().status, 200);
+    // Until it is found out that the origin does not answer at all.
+    tests::wait::within("an answer", async {
+        while http2.get("/next").await.unwrap().status != 200 {}
+    })
+    .await;
     assert_eq!(origin.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_origin_that_is_slow_and_lives_keeps_its_connection() {
+    let (left, origin, _gateway, http2) = may_fall_silent(3_000).await;
+    *left.lock().unwrap() = Unanswered::Next;
+    assert_eq!(http2.get("/slow").await.unwrap().status, 504);
+    // Longer than it may take to say that it lives.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(http2.get("/next").await.unwrap().status, 200);
+    assert_eq!(origin.connections(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,9 +173,14 @@ pub const H2_ORIGIN_STREAMS_MAX: usize = 100;
 /// Bytes that an origin may send on one HTTP/2 connection before they are passed on: the windows of
 /// all its streams, so that clients that do not read hold up nobody else's response.
 pub const H2_WINDOW_ORIGIN: u32 = 100 * H2_WINDOW_STREAM;
-/// Silence of an HTTP/2 origin for which its connection is not given up, however short its answers' time
-/// is: packets are lost and come again, and a new connection costs a handshake.
+/// Silence of an HTTP/2 origin for which nobody asks whether it lives, however short its answers' time is.
 pub const H2_SILENCE_MIN: Duration = Duration::from_secs(1);
+/// How long an HTTP/2 origin may take to answer that it lives: packets are lost and come again, and a new
+/// connection costs a handshake.
+pub const H2_PONG_TIMEOUT: Duration = Duration::from_secs(3);
+/// From one such question to the next: gRPC servers end a connection on which a few too many came while
+/// they had nothing to say (gRPC's A8, `too_many_pings`).
+pub const H2_PING_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of the first buffer that requests of an HTTP/1.1 client are read into: a usual head, and the
 /// next ones.
 pub const CLIENT_READ_FIRST: usize = 8 * 1024;
@@ -208,6 +213,9 @@ pub const ORIGIN_READ_MAX: usize = RECEIVE_BUFFER_MAX;
 /// How long the goodbye to an origin may take: over TLS, and over HTTP/2 once nobody has a use for the
 /// connection; then it is shut down, whether the origin has read that or not.
 pub const ORIGIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many times that, as long as the origin takes what is left for it: what h2 holds of a body
+/// ([`H2_SEND_BUFFER`]) at 4 KiB a second.
+pub const ORIGIN_CLOSE_TIMES_MAX: u32 = 30;
 /// How often each worker's log says that an origin does not answer: clients decide how many requests
 /// it gets. The access log has every one.
 pub const ORIGIN_TOLD_EVERY: Duration = Duration::from_secs(1);

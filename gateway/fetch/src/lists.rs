@@ -124,6 +124,8 @@ struct Known {
     /// `None`: at once.
     due: Option<Instant>,
     under_way: bool,
+    /// Of the state that it was due in last ([`control`]'s `Model::lineage`).
+    lineage: u64,
 }
 
 /// What a server had that was taken.
@@ -213,6 +215,10 @@ impl CrlFetcher {
         let mut due = Vec::new();
         for place in named {
             let mut entry = before.remove(&place).unwrap_or_default();
+            if !entry.under_way && entry.lineage != model.lineage {
+                // A state that has taken the place of another one may lack its list.
+                (entry.lineage, entry.due) = (model.lineage, None);
+            }
             if !entry.under_way && entry.due.is_none_or(|due| due <= now) {
                 entry.under_way = true;
                 due.push(place.clone());

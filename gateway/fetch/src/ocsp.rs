@@ -6,6 +6,7 @@
 //! closed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -41,6 +42,9 @@ pub struct OcspClient {
     /// When a CA's responder was last complained of.
     complained: Mutex<HashMap<Arc<str>, Instant>>,
     at_once: Semaphore,
+    /// How often trust was to move, and up to which of them it has.
+    moves_wanted: AtomicU64,
+    moved: tokio::sync::Mutex<u64>,
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,6 +63,8 @@ impl OcspClient {
             under_way: Mutex::default(),
             complained: Mutex::default(),
             at_once: Semaphore::new(OCSP_AT_ONCE),
+            moves_wanted: AtomicU64::default(),
+            moved: tokio::sync::Mutex::default(),
         })
     }
 
@@ -87,17 +93,22 @@ impl OcspClient {
             }
             let responders = self.clone();
             tokio::spawn(async move {
-                if let Ok(_one_of_some) = responders.at_once.acquire().await {
-                    responders.settle(&question).await;
-                }
+                let is_news = match responders.at_once.acquire().await {
+                    Ok(_one_of_some) => responders.settle(&question).await,
+                    Err(_closed) => false,
+                };
                 // Dropping the senders wakes the connections that wait.
                 lock(&responders.under_way).remove(&key);
+                if is_news {
+                    responders.trust_moves().await;
+                }
             });
         }
     }
 
-    /// Asks about one certificate and takes in what comes of it.
-    async fn settle(&self, question: &OcspQuestion) {
+    /// Asks about one certificate and takes in what comes of it. Whether live connections are to be looked
+    /// at again.
+    async fn settle(&self, question: &OcspQuestion) -> bool {
         let outcome = attempt(question).await;
         let now_sec = now_sec();
         let ca = &question.responder.ca;
@@ -130,15 +141,19 @@ impl OcspClient {
             .entry((ca.to_string(), word))
             .or_default() += 1;
         let answers = &question.responder.answers;
-        if answers.put(question.subject, answer, now_sec) {
-            self.trust_moves().await;
-        }
+        answers.put(question.subject, answer, now_sec)
     }
 
     /// Lets every worker look at its live connections again.
     async fn trust_moves(&self) {
+        let mine = self.moves_wanted.fetch_add(1, Ordering::SeqCst) + 1;
+        // It compiles a snapshot, and waits for a change that is under way: once for all that wait meanwhile.
+        let mut moved = self.moved.lock().await;
+        if *moved >= mine {
+            return;
+        }
+        *moved = self.moves_wanted.load(Ordering::SeqCst);
         let control = self.control.clone();
-        // It compiles a snapshot, and waits for a change that is under way.
         let moved = tokio::task::spawn_blocking(move || control.move_trust());
         match moved.await {
             Ok(Ok(())) => {}

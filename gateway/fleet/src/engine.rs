@@ -89,6 +89,16 @@ fn is_no_space(error: &etcd_client::Error) -> bool {
     status.code() == tonic::Code::ResourceExhausted && status.message().contains("space exceeded")
 }
 
+/// Whether etcd has too much to do and has done nothing of what was asked: it says so before it proposes anything.
+pub(crate) fn is_busy(error: &etcd_client::Error) -> bool {
+    matches!(
+        error,
+        etcd_client::Error::GRpcStatus(status)
+            if status.code() == tonic::Code::ResourceExhausted
+                && status.message() == "etcdserver: too many requests"
+    )
+}
+
 /// Whether etcd has said no, and asking again is of no use. Nothing was done then, unless it says that it has no
 /// space; see [`EngineError::is_no_space`].
 pub(crate) fn is_refusal(error: &etcd_client::Error) -> bool {

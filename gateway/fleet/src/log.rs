@@ -17,7 +17,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::engine::{Engine, EngineError, is_refusal, is_unsent};
+use crate::engine::{Engine, EngineError, is_busy, is_refusal, is_unsent};
 use crate::lease::Lease;
 use crate::limits::{
     APPEND_TIMEOUT, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_ENTRIES, PART_TIMEOUT,
@@ -417,7 +417,7 @@ impl Log {
             let was_lost = is_lost.swap(true, Ordering::Relaxed);
             let answer = values.txn(txn.clone()).await;
             if let Err(error) = &answer {
-                let is_settled = is_refusal(error) || is_unsent(error);
+                let is_settled = is_refusal(error) || is_unsent(error) || is_busy(error);
                 is_lost.store(was_lost || !is_settled, Ordering::Relaxed);
             }
             Ok(answer?)

@@ -66,7 +66,7 @@ pub(super) async fn reload(
     shared.geo.store(geo);
     acme.configure(super::acme::settings(&loaded.config));
     let mut differ = shared.live.reload(&loaded.config);
-    if switches_tls {
+    if switches_tls && loaded.config.admin_listen.is_some() {
         differ.push(ADMIN_TLS);
     }
     logging::set_level(loaded.config.log_level);

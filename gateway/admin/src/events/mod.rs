@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub(crate) use self::history::{Filter, History, Position};
 pub(crate) use self::stream::{Asked, open};
 use crate::limits::{EVENT_CHANGES_READ_MAX, EVENT_CHANGES_TOLD_MAX};
-use control::{AuditEntry, Control, ReadOnly};
+use control::{AuditEntry, AuditQuery, Control, ReadOnly};
 use datapath::limits::EVENT_WINDOW_MSEC;
 use datapath::observe::{EventCounts, EventKind, Events};
 
@@ -38,21 +38,28 @@ pub(crate) async fn gather(history: Arc<History>, events: Arc<Events>, control: 
             continue;
         }
         let revision = now.1;
-        // Of a state that has taken the place of another one, the last change stands for all.
+        // Of a state that has taken the place of a newer one, the last change stands for all.
         let is_same = now.0 == told.0;
-        let before = if is_same {
-            told.1
-        } else {
-            revision.saturating_sub(1)
-        };
+        let last = revision.saturating_sub(1);
+        let before = if is_same { told.1 } else { told.1.min(last) };
         let wanted = usize::try_from(revision.saturating_sub(before))
             .unwrap_or(usize::MAX)
             .min(EVENT_CHANGES_READ_MAX);
         let reader = control.clone();
-        let read = tokio::task::spawn_blocking(move || reader.audit(0, wanted)).await;
+        // What comes meanwhile is told the next time.
+        let query = AuditQuery {
+            before: Some(revision.saturating_add(1)),
+            limit: wanted,
+            ..AuditQuery::default()
+        };
+        let read = tokio::task::spawn_blocking(move || reader.find_audit(&query)).await;
         match read {
-            Ok(Ok((entries, _))) => {
-                let new = entries.iter().rev().filter(|entry| entry.revision > before);
+            Ok(Ok(page)) => {
+                let new = page
+                    .entries
+                    .iter()
+                    .rev()
+                    .filter(|entry| entry.revision > before);
                 history.add_changes(new.map(|entry| (entry.revision, change(entry))));
             }
             Ok(Err(error)) => tracing::warn!(%error, "the newest changes cannot be told"),

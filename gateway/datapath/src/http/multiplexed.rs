@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
+use h2::{Ping, PingPong};
 use tokio::sync::{Notify, oneshot};
 
 use super::connect::OriginStream;
@@ -21,8 +22,8 @@ use super::upstream::{HeadBounds, Own, Pool};
 use crate::clock;
 use crate::io::Activity;
 use crate::limits::{
-    H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_SILENCE_MIN, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM,
-    ORIGIN_CLOSE_TIMEOUT,
+    H2_ORIGIN_STREAMS_MAX, H2_PING_INTERVAL, H2_PONG_TIMEOUT, H2_SEND_BUFFER, H2_SILENCE_MIN,
+    H2_WINDOW_ORIGIN, H2_WINDOW_STREAM, ORIGIN_CLOSE_TIMEOUT, ORIGIN_CLOSE_TIMES_MAX,
 };
 
 /// What is known of a connection by the task that drives it.
@@ -33,6 +34,10 @@ struct Driven {
     over: Cell<bool>,
     /// One of these has changed for the first time.
     changed: Notify,
+    /// Nothing has come for longer than answers may take: it is to be found out whether the origin lives.
+    suspected: Notify,
+    /// It does not.
+    dead: Cell<bool>,
 }
 
 impl Driven {
@@ -47,6 +52,24 @@ impl Driven {
         self.over.set(true);
         self.changed.notify_waiters();
     }
+
+    /// Asks the origin whether it lives, whenever it is suspected not to: silence alone says nothing, and
+    /// one that lives answers (RFC 9113 §6.7). Ends once it has not.
+    async fn find_death(&self, mut ping_pong: PingPong, activity: &Activity) {
+        loop {
+            self.suspected.notified().await;
+            let received = activity.bytes_in.get();
+            // One that is not answered yet asks as well.
+            drop(ping_pong.send_ping(Ping::opaque()));
+            let answer = poll_fn(|cx| ping_pong.poll_pong(cx));
+            let is_late = tokio::time::timeout(H2_PONG_TIMEOUT, answer).await.is_err();
+            if is_late && activity.bytes_in.get() == received {
+                self.dead.set(true);
+                return;
+            }
+            tokio::time::sleep(H2_PING_INTERVAL).await;
+        }
+    }
 }
 
 /// Lives for as long as somebody has a use for a connection.
@@ -57,8 +80,10 @@ type Wanted = oneshot::Sender<Infallible>;
 async fn drive(
     mut connection: client::Connection<OriginStream, Bytes>,
     driven: Rc<Driven>,
+    activity: Rc<Activity>,
     wanted: oneshot::Receiver<Infallible>,
 ) {
+    let ping_pong = connection.ping_pong();
     let ended = poll_fn(|cx| {
         let ended = Pin::new(&mut connection).poll(cx);
         driven.look(&connection);
@@ -66,7 +91,22 @@ async fn drive(
     });
     let late = async {
         let _nobody = wanted.await;
-        tokio::time::sleep(ORIGIN_CLOSE_TIMEOUT).await;
+        // What h2 has of a body goes out, as long as the origin takes it.
+        for _ in 0..ORIGIN_CLOSE_TIMES_MAX {
+            let sent = activity.bytes_out.get();
+            tokio::time::sleep(ORIGIN_CLOSE_TIMEOUT).await;
+            if activity.bytes_out.get() == sent {
+                break;
+            }
+        }
+    };
+    let dead = async {
+        // It is had once, and this is the first time.
+        if let Some(ping_pong) = ping_pong {
+            driven.find_death(ping_pong, &activity).await;
+        }
+        // The requests that are on it go on.
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         biased;
@@ -75,7 +115,8 @@ async fn drive(
                 tracing::debug!(%error, "an origin connection ended");
             }
         }
-        () = late => tracing::debug!("an origin does not let go of its connection"),
+        () = late => tracing::debug!("an origin connection was not let go of"),
+        () = dead => {}
     }
     driven.ends();
 }
@@ -105,7 +146,7 @@ pub(super) async fn start(
         .await?;
     let driven = Rc::<Driven>::default();
     let (wanted, is_wanted) = oneshot::channel();
-    let driver = drive(connection, driven.clone(), is_wanted);
+    let driver = drive(connection, driven.clone(), activity.clone(), is_wanted);
     let held = open.clone();
     tokio::task::spawn_local(async move {
         driver.await;
@@ -171,6 +212,7 @@ impl Multiplexed {
         let open = self.open.upgrade();
         !self.retired.get()
             && !self.driven.over.get()
+            && !self.driven.dead.get()
             && open.is_none_or(|open| !open.is_gone())
             && self.ready().is_ok()
     }
@@ -273,9 +315,9 @@ impl Stream {
 
     /// Its request goes out now, and may take so long to be answered.
     ///
-    /// However it ends: a connection on which nothing has come for as long, for nobody, gets no further
-    /// request. Its origin may be gone without a word, of which the kernel is sure after a quarter of an
-    /// hour. The requests that are on it go on.
+    /// However it ends: if nothing has come on the connection for as long, for nobody, the origin is asked
+    /// whether it lives, and gets no further request on it if not. It may be gone without a word, of which
+    /// the kernel is sure after a quarter of an hour. The requests that are on it go on.
     pub(super) fn asks(&self, now: Instant, patience: Duration) {
         self.connection.asks(now);
         self.patience.set(Some(patience));
@@ -308,7 +350,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let patience = self.patience.get();
         if patience.is_some_and(|patience| self.connection.is_silent(patience)) {
-            self.connection.retire();
+            self.connection.driven.suspected.notify_one();
         }
         let left = self.connection.streams.get().saturating_sub(1);
         self.connection.streams.set(left);

@@ -25,8 +25,8 @@ pub use super::telling::Telling;
 use super::telling::Told;
 use crate::clock;
 use crate::limits::{
-    H2_HEADER_LIST_MARGIN, H2_ORIGIN_STREAMS_MAX, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM,
-    ORIGIN_OF_CLIENT_IDLE, YIELD_INTERVAL,
+    CONNECT_TRY_MIN, H2_HEADER_LIST_MARGIN, H2_ORIGIN_STREAMS_MAX, H2_WINDOW_ORIGIN,
+    H2_WINDOW_STREAM, ORIGIN_OF_CLIENT_IDLE, YIELD_INTERVAL,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
@@ -532,7 +532,10 @@ impl Pool {
             };
             if !is_open {
                 // It failed; each of those who waited finds out for itself why, in what it has left.
-                let patience = left();
+                let (least, patience) = (CONNECT_TRY_MIN.min(patience / 2), left());
+                if patience < least {
+                    return Err(OriginError::ConnectTimeout);
+                }
                 let place = at_the_gate(connections).await?;
                 return self.dial(origin, None, place, patience).await;
             }
@@ -545,7 +548,8 @@ impl Pool {
         {
             return Ok(Sender::Http2(stream));
         }
-        let patience = left();
+        // Others were faster where one was opened.
+        let patience = left().max(CONNECT_TRY_MIN.min(patience));
         let place = at_the_gate(connections).await?;
         if place.is_some()
             && let Some(sender) = self.reuse(origin, true)

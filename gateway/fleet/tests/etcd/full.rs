@@ -177,7 +177,7 @@ async fn a_change_that_may_still_come_is_not_taken_for_refused() {
     );
     assert_eq!(keys(&etcd, "/postern/test/part/").await.len(), 2);
     // Too much to do says nothing of what was done, and passes.
-    fates.lock().unwrap().push_back(Fate::Busy);
+    *fates.lock().unwrap() = [Fate::Busy].into();
     let head = relayed.append(&BEGIN, b"again").await.unwrap();
     assert_eq!(log.head().await.unwrap(), head);
     assert_eq!(log.sweep().await.unwrap(), 1);
