@@ -128,6 +128,21 @@ struct Known {
     lineage: u64,
 }
 
+impl Known {
+    /// Whether it is to be fetched now; it is under way from then on.
+    fn begins(&mut self, lineage: u64, now: Instant) -> bool {
+        if self.under_way {
+            return false;
+        }
+        if self.lineage != lineage {
+            // A state that has taken the place of another one may lack its list.
+            (self.lineage, self.due) = (lineage, None);
+        }
+        self.under_way = self.due.is_none_or(|due| due <= now);
+        self.under_way
+    }
+}
+
 /// What a server had that was taken.
 struct Taken {
     validators: HeaderMap,
@@ -215,12 +230,7 @@ impl CrlFetcher {
         let mut due = Vec::new();
         for place in named {
             let mut entry = before.remove(&place).unwrap_or_default();
-            if !entry.under_way && entry.lineage != model.lineage {
-                // A state that has taken the place of another one may lack its list.
-                (entry.lineage, entry.due) = (model.lineage, None);
-            }
-            if !entry.under_way && entry.due.is_none_or(|due| due <= now) {
-                entry.under_way = true;
+            if entry.begins(model.lineage, now) {
                 due.push(place.clone());
             }
             known.insert(place, entry);
@@ -386,6 +396,21 @@ fn wait(failures: u32, left_sec: i64, every: Duration, chance: f64) -> Duration 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_fetched_when_it_is_due_and_again_for_another_state() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let mut known = Known::default();
+        assert!(known.begins(0, now), "one that was never fetched");
+        assert!(!known.begins(0, now), "it is under way");
+        // Another state comes meanwhile: what is put into it may have been of the one before.
+        assert!(!known.begins(1, now));
+        (known.under_way, known.due) = (false, Some(now + hour));
+        assert!(known.begins(1, now));
+        (known.under_way, known.due) = (false, Some(now + hour));
+        assert!(!known.begins(1, now), "it is not due");
+        assert!(known.begins(1, now + hour));
+    }
 
     #[test]
     fn waits() {
